@@ -1,0 +1,96 @@
+//! [`ServerConfig`]: all that a server needs in order to serve, and the seam between the two halves.
+//!
+//! Compiled by a pure function from one endpoint, its tenants and their Secrets; it holds no secret
+//! itself: bearer tokens are in it as SHA-256 digests.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::scim::dialect::Dialect;
+
+/// What one endpoint's servers serve.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ServerConfig {
+    /// `NAMESPACE/NAME` of the `ScimEndpoint`.
+    pub endpoint: String,
+    /// The public host name, when the endpoint has one: URLs are `https://HOST/...`.
+    pub host: Option<String>,
+    /// Who may call; empty means anyone.
+    pub allowed_cidrs: Vec<IpNet>,
+    /// Whose `Forwarded` and `X-Forwarded-*` headers are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The tenants, ordered by path.
+    pub tenants: Vec<TenantConfig>,
+}
+
+/// One tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TenantConfig {
+    /// `NAMESPACE/NAME` of the `ScimTenant`: its key in the store.
+    pub name: String,
+    /// First path segment: `/PATH/scim/v2`.
+    pub path: String,
+    /// The dialect.
+    pub identity_provider: Dialect,
+    /// The bearer tokens that are accepted.
+    pub tokens: Vec<TokenDigest>,
+    /// The limits in force: the endpoint's, narrowed by the tenant's.
+    pub limits: Limits,
+    /// Answer 503 with `Retry-After`, so that the identity provider waits.
+    pub suspended: bool,
+    /// Purge the data when the tenant is removed (`deletionPolicy: Delete`).
+    pub purge_on_removal: bool,
+}
+
+/// A bearer token's SHA-256 digest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TokenDigest {
+    /// The token's name, for logs: never the token.
+    pub name: String,
+    /// SHA-256 of the token, as 64 lowercase hexadecimal digits.
+    pub sha256: String,
+}
+
+/// What one request may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Limits {
+    /// Bytes of a request body.
+    pub max_body_bytes: u64,
+    /// Operations of a bulk request.
+    pub max_bulk_operations: u32,
+    /// Bytes of a bulk request.
+    pub max_bulk_payload_bytes: u64,
+    /// Resources in one page; also the page size when `count` is absent.
+    pub max_page_size: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_body_bytes: 1 << 20,
+            max_bulk_operations: 1000,
+            max_bulk_payload_bytes: 4 << 20,
+            max_page_size: 1000,
+        }
+    }
+}
+
+impl ServerConfig {
+    /// Whether a client address may call at all.
+    #[must_use]
+    pub fn allows(&self, client: IpAddr) -> bool {
+        self.allowed_cidrs.is_empty() || self.allowed_cidrs.iter().any(|net| net.contains(&client))
+    }
+
+    /// Whether forwarded headers from this peer are believed.
+    #[must_use]
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|net| net.contains(&peer))
+    }
+}

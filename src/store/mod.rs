@@ -1,0 +1,235 @@
+//! The store: every tenant's resources, durable.
+//!
+//! The tenant comes first in every key and every call. [`Store`] is what a backend offers;
+//! a change is data ([`Command`]), so that a backend may run many requests' changes in one transaction,
+//! each in its own savepoint, and may run one again.
+
+pub mod sqlite;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::scim::error::ScimError;
+use crate::scim::etag::Preconditions;
+use crate::scim::filter::Filter;
+use crate::scim::patch::Patch;
+use crate::scim::path::AttributePath;
+use crate::scim::resource::{Attributes, Load, Resource};
+use crate::scim::schema::ResourceType;
+
+/// A tenant's key in the store: `NAMESPACE/NAME` of its `ScimTenant`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TenantKey(pub Arc<str>);
+
+/// One change of one resource.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// POST.
+    Create {
+        /// Its type.
+        resource_type: Arc<ResourceType>,
+        /// Its id, a new version 7 UUID.
+        id: String,
+        /// Its attributes; the store puts `schemas` and `id` first in the body.
+        attributes: Attributes,
+        /// For a group: its members.
+        members: Vec<String>,
+    },
+    /// PUT.
+    Replace {
+        /// Its type.
+        resource_type: Arc<ResourceType>,
+        /// Which.
+        id: String,
+        /// What it becomes, by way of [`ResourceType::succeed`].
+        attributes: Attributes,
+        /// For a group: its members; PUT without `members` empties it.
+        members: Vec<String>,
+        /// `If-Match` and `If-None-Match`.
+        preconditions: Preconditions,
+        /// What of the related data the answer needs.
+        load: Load,
+    },
+    /// PATCH.
+    Patch {
+        /// Its type.
+        resource_type: Arc<ResourceType>,
+        /// Which.
+        id: String,
+        /// The change.
+        patch: Arc<Patch>,
+        /// `If-Match` and `If-None-Match`.
+        preconditions: Preconditions,
+        /// What of the related data the answer needs.
+        load: Load,
+    },
+    /// DELETE.
+    Delete {
+        /// Its type.
+        resource_type: Arc<ResourceType>,
+        /// Which.
+        id: String,
+        /// `If-Match` and `If-None-Match`.
+        preconditions: Preconditions,
+    },
+}
+
+/// What a command did.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// The resource was made.
+    Created(Resource),
+    /// The resource is now so; its version moved only if something changed.
+    Updated(Resource),
+    /// The resource is gone.
+    Deleted,
+}
+
+/// Commands that are applied all or none: one request, or the operations of a bulk request that
+/// refer to each other in a circle.
+#[derive(Debug, Clone)]
+pub struct Unit {
+    /// In the order they are applied.
+    pub commands: Vec<Command>,
+    /// Earlier units of the same write, by index, that this one refers to: it is refused if one was.
+    pub requires: Vec<usize>,
+}
+
+/// Why a [`Unit`] was undone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// The command of this index was refused.
+    Command(usize, ScimError),
+    /// The unit of this index, which this one requires, was refused.
+    Requires(usize),
+}
+
+/// The result of one [`Unit`]: an outcome for each of its commands, or why it was undone.
+pub type UnitResult = Result<Vec<Outcome>, Refusal>;
+
+/// A list request.
+#[derive(Debug, Clone)]
+pub struct Query {
+    /// The types asked for, each with the filter resolved for it: one for `/Users`, several for the root.
+    pub types: Vec<(Arc<ResourceType>, Option<Arc<Filter>>)>,
+    /// The order; by type and id (creation) when `None`, and to break ties.
+    pub sort: Option<Sort>,
+    /// Which page.
+    pub page: Page,
+    /// What related data the representations need.
+    pub load: Load,
+    /// `BASE` of the tenant for filters on `meta.location` and `$ref`.
+    pub base_url: Arc<str>,
+}
+
+/// `sortBy` and `sortOrder` (RFC 7644 section 3.4.2.3).
+#[derive(Debug, Clone)]
+pub struct Sort {
+    /// The attribute as asked; resolved for each type.
+    pub by: AttributePath,
+    /// `descending` instead of `ascending`.
+    pub descending: bool,
+}
+
+/// A page of a list.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Page {
+    /// `startIndex` and `count`; `start_index` is 1 or more.
+    Index {
+        /// 1 for the first match.
+        start_index: u64,
+        /// Resources at most; 0 asks for the total only.
+        count: usize,
+    },
+    /// RFC 9865: what comes after a position (`None`: from the start).
+    After {
+        /// The last resource of the page before.
+        position: Option<Position>,
+        /// Resources at most.
+        count: usize,
+    },
+}
+
+/// Where a page ended: enough to find what comes next, whatever was added or removed meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    /// The sort key of the last resource; `None` when the query is not sorted or it had no value.
+    pub sort_key: Option<String>,
+    /// Name of the last resource's type.
+    pub resource_type: String,
+    /// The last resource's id.
+    pub id: String,
+}
+
+/// A page of matches.
+#[derive(Debug, Clone)]
+pub struct Listing {
+    /// All matches, exactly.
+    pub total: u64,
+    /// This page's.
+    pub resources: Vec<Resource>,
+    /// For [`Page::After`]: where to go on; `None` at the end.
+    pub next: Option<Position>,
+}
+
+/// What stands between us and the data: none of it is the client's fault.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// The database cannot be used now; asking again later may work.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// The store is shutting down.
+    #[error("the store is closing")]
+    Closing,
+    /// The database says something that it should not.
+    #[error("the store failed: {0}")]
+    Internal(String),
+}
+
+/// A backend.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// One resource, `None` when this tenant has none of this type and id.
+    async fn get(
+        &self,
+        tenant: &TenantKey,
+        resource_type: &Arc<ResourceType>,
+        id: &str,
+        load: Load,
+    ) -> Result<Option<Resource>, StoreError>;
+
+    /// A page of the resources that match.
+    async fn list(&self, tenant: &TenantKey, query: &Query) -> Result<Listing, StoreError>;
+
+    /// Applies units in order, durably: when this returns, what succeeded survives a crash. Stops
+    /// after `max_errors` refused units (bulk `failOnErrors`); units not tried have no entry in the answer.
+    async fn write(
+        &self,
+        tenant: &TenantKey,
+        units: Vec<Unit>,
+        max_errors: Option<usize>,
+    ) -> Result<Vec<UnitResult>, StoreError>;
+
+    /// How many resources of a type a tenant has.
+    async fn count(&self, tenant: &TenantKey, resource_type: &str) -> Result<u64, StoreError>;
+
+    /// The tenants that have data here.
+    async fn tenants(&self) -> Result<Vec<TenantKey>, StoreError>;
+
+    /// Remembers what is to become of a tenant's data when the tenant goes (`deletionPolicy: Delete`).
+    async fn set_purge_on_removal(&self, tenant: &TenantKey, purge: bool) -> Result<(), StoreError>;
+
+    /// Purges tenants that are not among `served` and were marked by [`Self::set_purge_on_removal`].
+    async fn purge_removed(&self, served: &[TenantKey]) -> Result<Vec<TenantKey>, StoreError>;
+
+    /// A secret of this store for signing cursors; every server on the same store gets the same.
+    async fn cursor_key(&self) -> Result<[u8; 32], StoreError>;
+
+    /// Answers when the database does.
+    async fn ping(&self) -> Result<(), StoreError>;
+
+    /// Finishes what is under way and closes; later calls are [`StoreError::Closing`].
+    async fn close(&self);
+}
+
