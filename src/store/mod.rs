@@ -232,4 +232,3 @@ pub trait Store: Send + Sync + 'static {
     /// Finishes what is under way and closes; later calls are [`StoreError::Closing`].
     async fn close(&self);
 }
-

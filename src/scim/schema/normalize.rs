@@ -1,0 +1,357 @@
+//! What a client sends, checked against the schema and made standard (RFC 7643 section 2).
+//!
+//! One walk over the JSON, guided by the schema: it goes no deeper than the schema does, whatever
+//! the body's nesting. Errors name the place of the fault and never repeat a value.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::core::common_attributes;
+use super::model::{Attribute, AttributeRef, AttributeType, Mutability, ResourceType};
+use super::value;
+use crate::scim::error::ScimError;
+use crate::scim::resource::Attributes;
+
+/// How many names one request's [`Tolerated`] keeps, so that a log line stays a line.
+const MAX_REPORTED: usize = 32;
+/// How much of a name that a client made up is repeated to it, or logged.
+const MAX_NAME_CHARS: usize = 100;
+
+/// How [`ResourceType::normalize`] treats what the schema leaves open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leniency {
+    /// Drop attributes that the schema does not define, and report them, instead of refusing them.
+    /// The same for URNs in `schemas`, which may then also be missing.
+    pub drop_unknown: bool,
+    /// Take `"true"`/`"False"` for booleans (and report it).
+    pub string_booleans: bool,
+}
+
+/// What was tolerated in a request: attribute names only, never values, so that it can be logged.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tolerated {
+    /// Attributes that were dropped because no schema defines them.
+    pub unknown_attributes: Vec<String>,
+    /// Attributes whose boolean came as a string.
+    pub string_booleans: Vec<String>,
+}
+
+/// A request body made standard: what to store, and what to do to the membership table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Normalized {
+    /// The resource's own attributes.
+    pub attributes: Attributes,
+    /// For a group: its member ids, `None` when the body has no `members`.
+    pub members: Option<Vec<String>>,
+}
+
+impl ResourceType {
+    /// Checks a POST or PUT body against the schema and makes it standard: canonical spelling and
+    /// order, read-only attributes dropped (RFC 7644 section 3.3), nulls and empty lists removed
+    /// (RFC 7643 section 2.5), `password` checked and dropped, at most one primary value, `schemas`
+    /// completed with the extensions in use.
+    pub fn normalize(
+        &self,
+        body: Value,
+        leniency: Leniency,
+        tolerated: &mut Tolerated,
+    ) -> Result<Normalized, ScimError> {
+        let Value::Object(body) = body else {
+            return Err(ScimError::invalid_syntax(format!(
+                "the body must be a JSON object that describes a {}, not {}",
+                self.name,
+                value::kind_of(&body)
+            )));
+        };
+        let sends_members =
+            self.has_members() && body.keys().any(|name| name.eq_ignore_ascii_case("members"));
+        let mut check = Check { resource_type: self, leniency, tolerated };
+        let attributes: Vec<&Arc<Attribute>> = self.top_level().collect();
+        let mut attributes = check.object(&attributes, body, None)?;
+        check.schemas(attributes.get("schemas"))?;
+        let members = attributes.shift_remove("members").filter(|_| self.has_members());
+        let members = sends_members.then(|| member_ids(members)).transpose()?;
+        self.finish(&mut attributes)?;
+        Ok(Normalized { attributes, members })
+    }
+
+    /// Checks one attribute's value the same way, for PATCH: `value` is the whole value, or for a
+    /// multi-valued attribute a list or one element (it comes back as a list). `None` when nothing
+    /// is left of it (null, an empty list).
+    ///
+    /// The attribute's own mutability is the caller's to judge; read-only parts of the value are
+    /// dropped. What is required is for [`Self::finish`] to say.
+    pub fn normalize_value(
+        &self,
+        attribute: &AttributeRef,
+        value: Value,
+        leniency: Leniency,
+        tolerated: &mut Tolerated,
+    ) -> Result<Option<Value>, ScimError> {
+        let mut check = Check { resource_type: self, leniency, tolerated };
+        let extension =
+            attribute.extension.as_deref().map(|urn| Place { parent: None, step: Step::Name(urn) });
+        let place = Place { parent: extension.as_ref(), step: Step::Name(&attribute.attribute.name) };
+        let Some(sub_attribute) = &attribute.sub_attribute else {
+            return check.attribute(&attribute.attribute, as_list(&attribute.attribute, value), &place);
+        };
+        let place = Place { parent: Some(&place), step: Step::Name(&sub_attribute.name) };
+        check.attribute(sub_attribute, as_list(sub_attribute, value), &place)
+    }
+
+    /// The attributes of the resource's JSON object: common ones, the base schema's, the extensions.
+    pub(in crate::scim) fn top_level(&self) -> impl Iterator<Item = &Arc<Attribute>> {
+        let extensions = self.extensions.iter().map(|extension| &extension.container);
+        common_attributes().iter().chain(&self.schema.attributes).chain(extensions)
+    }
+}
+
+/// The ids in a group's normalised `members`, each once, in the order given.
+pub fn member_ids(members: Option<Value>) -> Result<Vec<String>, ScimError> {
+    let Some(Value::Array(members)) = members else { return Ok(Vec::new()) };
+    let mut seen = HashSet::with_capacity(members.len());
+    let mut ids = Vec::with_capacity(members.len());
+    for mut member in members {
+        let id = match member.get_mut("value").map(Value::take) {
+            Some(Value::String(id)) if !id.is_empty() => id,
+            _ => {
+                return Err(ScimError::invalid_value(
+                    "each value of \"members\" needs a \"value\": the id of a User or Group",
+                ));
+            }
+        };
+        if seen.insert(id.clone()) {
+            ids.push(id);
+        }
+    }
+    Ok(ids)
+}
+
+/// PATCH may name one element where the attribute holds a list.
+fn as_list(attribute: &Attribute, value: Value) -> Value {
+    match value {
+        Value::Array(_) | Value::Null => value,
+        element if attribute.multi_valued => Value::Array(vec![element]),
+        value => value,
+    }
+}
+
+/// Where in a body a value stands; written out only when something is wrong with it.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) parent: Option<&'a Place<'a>>,
+    pub(super) step: Step<'a>,
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum Step<'a> {
+    Name(&'a str),
+    Index(usize),
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(parent) = self.parent {
+            parent.fmt(f)?;
+        }
+        match (self.step, self.parent.map(|parent| parent.step)) {
+            (Step::Index(index), _) => write!(f, "[{index}]"),
+            (Step::Name(name), None) => f.write_str(name),
+            (Step::Name(name), Some(Step::Name(urn))) if urn.contains(':') => write!(f, ":{name}"),
+            (Step::Name(name), Some(_)) => write!(f, ".{name}"),
+        }
+    }
+}
+
+struct Check<'a> {
+    resource_type: &'a ResourceType,
+    leniency: Leniency,
+    tolerated: &'a mut Tolerated,
+}
+
+impl Check<'_> {
+    /// A JSON object with these attributes: its members in the schema's spelling and order.
+    fn object<A: AsRef<Attribute>>(
+        &mut self,
+        attributes: &[A],
+        body: Map<String, Value>,
+        place: Option<&Place<'_>>,
+    ) -> Result<Map<String, Value>, ScimError> {
+        let mut seen = vec![false; attributes.len()];
+        let mut values: Vec<Option<Value>> = vec![None; attributes.len()];
+        for (name, value) in body {
+            let known = attributes.iter().position(|a| a.as_ref().name.eq_ignore_ascii_case(&name));
+            let Some(index) = known else {
+                self.unknown(&name, attributes, place)?;
+                continue;
+            };
+            let attribute = attributes[index].as_ref();
+            let place = Place { parent: place, step: Step::Name(&attribute.name) };
+            if std::mem::replace(&mut seen[index], true) {
+                return Err(ScimError::invalid_syntax(format!(
+                    "\"{place}\" is given more than once: attribute names are the same whatever their case"
+                )));
+            }
+            if attribute.mutability != Mutability::ReadOnly {
+                values[index] = self.attribute(attribute, value, &place)?;
+            }
+        }
+        let names = attributes.iter().map(|attribute| &attribute.as_ref().name);
+        Ok(names.zip(values).filter_map(|(name, value)| Some((name.clone(), value?))).collect())
+    }
+
+    fn attribute(
+        &mut self,
+        attribute: &Attribute,
+        value: Value,
+        place: &Place<'_>,
+    ) -> Result<Option<Value>, ScimError> {
+        if attribute.is_discarded() && value.as_str().is_some_and(str::is_empty) {
+            return Err(ScimError::invalid_value(format!("\"{place}\" must not be empty")));
+        }
+        let value = if attribute.multi_valued {
+            self.list(attribute, value, place)?
+        } else {
+            self.single(attribute, value, place)?
+        };
+        Ok(value.filter(|_| !attribute.is_discarded()))
+    }
+
+    fn list(
+        &mut self,
+        attribute: &Attribute,
+        value: Value,
+        place: &Place<'_>,
+    ) -> Result<Option<Value>, ScimError> {
+        let elements = match value {
+            Value::Null => return Ok(None),
+            Value::Array(elements) => elements,
+            other => {
+                return Err(ScimError::invalid_value(format!(
+                    "\"{place}\" must be a list, not {}",
+                    value::kind_of(&other)
+                )));
+            }
+        };
+        let mut values = Vec::with_capacity(elements.len());
+        for (index, element) in elements.into_iter().enumerate() {
+            let place = Place { parent: Some(place), step: Step::Index(index) };
+            values.extend(self.single(attribute, element, &place)?);
+        }
+        remove_duplicates(&mut values);
+        Ok(if values.is_empty() { None } else { Some(Value::Array(values)) })
+    }
+
+    fn single(
+        &mut self,
+        attribute: &Attribute,
+        value: Value,
+        place: &Place<'_>,
+    ) -> Result<Option<Value>, ScimError> {
+        match (attribute.kind, value) {
+            (_, Value::Null) => Ok(None),
+            (AttributeType::Complex, Value::Object(value)) => {
+                let value = self.object(&attribute.sub_attributes, value, Some(place))?;
+                Ok(if value.is_empty() { None } else { Some(Value::Object(value)) })
+            }
+            (AttributeType::Boolean, Value::String(text)) if self.leniency.string_booleans => {
+                let Some(boolean) = value::boolean_text(&text) else {
+                    return Err(ScimError::invalid_value(format!("\"{place}\" must be true or false")));
+                };
+                report(&mut self.tolerated.string_booleans, place.to_string());
+                Ok(Some(Value::Bool(boolean)))
+            }
+            (kind, value) => match value::fault(kind, &value) {
+                None => Ok(Some(value)),
+                Some(fault) => Err(ScimError::invalid_value(format!("\"{place}\" {fault}"))),
+            },
+        }
+    }
+
+    /// An attribute that no schema defines: refused, or dropped and reported.
+    fn unknown<A: AsRef<Attribute>>(
+        &mut self,
+        name: &str,
+        attributes: &[A],
+        place: Option<&Place<'_>>,
+    ) -> Result<(), ScimError> {
+        let shown: String = name.chars().take(MAX_NAME_CHARS).collect();
+        let path = Place { parent: place, step: Step::Name(&shown) };
+        if self.leniency.drop_unknown {
+            report(&mut self.tolerated.unknown_attributes, path.to_string());
+            return Ok(());
+        }
+        let names = attributes.iter().map(|attribute| attribute.as_ref().name.as_str());
+        let hint = match closest(name, names) {
+            Some(name) => format!("; did you mean {name:?}?"),
+            None => String::new(),
+        };
+        Err(ScimError::invalid_syntax(format!(
+            "{:?} is not an attribute of {}{hint}",
+            path.to_string(),
+            self.resource_type.name
+        )))
+    }
+
+    /// `schemas` (RFC 7643 section 3): names the base schema, and none that this type does not have.
+    fn schemas(&mut self, schemas: Option<&Value>) -> Result<(), ScimError> {
+        let given = schemas.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        let extensions = self.resource_type.extensions.iter().map(|extension| &extension.schema.id);
+        let base = &self.resource_type.schema.id;
+        let known: Vec<&String> = std::iter::once(base).chain(extensions).collect();
+        for urn in given.iter().filter_map(Value::as_str) {
+            if known.iter().any(|id| id.eq_ignore_ascii_case(urn)) {
+                continue;
+            }
+            let shown: String = urn.chars().take(MAX_NAME_CHARS).collect();
+            if self.leniency.drop_unknown {
+                report(&mut self.tolerated.unknown_attributes, format!("schemas[{shown}]"));
+                continue;
+            }
+            let hint = match closest(urn, known.iter().map(|id| id.as_str())) {
+                Some(id) => format!("did you mean {id:?}?"),
+                None => format!("it has {known:?}"),
+            };
+            return Err(ScimError::invalid_value(format!(
+                "\"schemas\" names {shown:?}, which is no schema of {}; {hint}",
+                self.resource_type.name
+            )));
+        }
+        let has_base = given.iter().filter_map(Value::as_str).any(|urn| urn.eq_ignore_ascii_case(base));
+        if has_base || self.leniency.drop_unknown {
+            return Ok(());
+        }
+        Err(ScimError::invalid_value(format!("\"schemas\" is required and must contain {base:?}")))
+    }
+}
+
+fn report(names: &mut Vec<String>, name: String) {
+    if names.len() < MAX_REPORTED && !names.contains(&name) {
+        names.push(name);
+    }
+}
+
+/// The known name that a misspelt one is closest to, if it is close at all.
+pub(super) fn closest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    if name.len() > MAX_NAME_CHARS {
+        return None;
+    }
+    let name = name.to_ascii_lowercase();
+    let distances =
+        known.map(|known| (strsim::damerau_levenshtein(&name, &known.to_ascii_lowercase()), known));
+    let (distance, known) = distances.min_by_key(|(distance, _)| *distance)?;
+    (distance <= 2.min(known.len() / 3)).then_some(known)
+}
+
+/// Keeps the first of values that are equal (RFC 7643 section 2.4), in time linear in their number.
+fn remove_duplicates(values: &mut Vec<Value>) {
+    let mut seen = HashSet::with_capacity(values.len());
+    let keep: Vec<bool> = values.iter().map(|value| seen.insert(value)).collect();
+    if keep.contains(&false) {
+        let mut keep = keep.into_iter();
+        values.retain(|_| keep.next().unwrap_or(true));
+    }
+}

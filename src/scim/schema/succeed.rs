@@ -1,0 +1,188 @@
+//! What only the whole resource shows: required attributes, one primary value, `schemas`, and what
+//! PUT must leave as it is (RFC 7643 sections 2.2, 2.4 and 3; RFC 7644 section 3.5.1).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::model::{Attribute, AttributeType, Mutability, ResourceType};
+use super::normalize::{Place, Step};
+use crate::scim::error::ScimError;
+use crate::scim::resource::Attributes;
+
+impl ResourceType {
+    /// Checks what only the whole resource shows, after PATCH: required attributes present, one
+    /// primary at most, `schemas` in step with the extensions that have values. What a change left
+    /// empty is removed, and attributes are put in the schema's order.
+    pub fn finish(&self, attributes: &mut Attributes) -> Result<(), ScimError> {
+        attributes.retain(|_, value| !prune(value));
+        self.complete_schemas(attributes);
+        let top_level: Vec<&Arc<Attribute>> = self.top_level().collect();
+        whole(&top_level, attributes, None)?;
+        let mut ordered = Map::with_capacity(attributes.len());
+        for attribute in top_level {
+            ordered.extend(attributes.shift_remove_entry(&attribute.name));
+        }
+        ordered.append(attributes);
+        *attributes = ordered;
+        Ok(())
+    }
+
+    /// Makes `new` the successor of `current` for PUT (RFC 7644 section 3.5.1): read-only values are
+    /// kept, an immutable value that differs is a `mutability` error. An immutable value that `new`
+    /// leaves out is kept: nothing a client does removes it.
+    pub fn succeed(&self, current: &Attributes, mut new: Attributes) -> Result<Attributes, ScimError> {
+        let top_level: Vec<&Arc<Attribute>> = self.top_level().collect();
+        succeed(&top_level, current, &mut new, None)?;
+        self.finish(&mut new)?;
+        Ok(new)
+    }
+
+    /// `schemas` lists the base schema and the extensions that have values, no more and no less.
+    fn complete_schemas(&self, attributes: &mut Attributes) {
+        let used = self.extensions.iter().map(|extension| &extension.schema.id);
+        let used = used.filter(|id| attributes.contains_key(*id));
+        let schemas =
+            std::iter::once(&self.schema.id).chain(used).map(|id| Value::from(id.as_str())).collect();
+        attributes.insert("schemas".to_owned(), Value::Array(schemas));
+    }
+}
+
+/// Removes what is unassigned (RFC 7643 section 2.5) below a value; whether the value itself is.
+/// Recursion ends where a stored value does, and those are no deeper than their schema.
+fn prune(value: &mut Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(values) => {
+            values.retain_mut(|value| !prune(value));
+            values.is_empty()
+        }
+        Value::Object(values) => {
+            values.retain(|_, value| !prune(value));
+            values.is_empty()
+        }
+        _ => false,
+    }
+}
+
+fn whole<A: AsRef<Attribute>>(
+    attributes: &[A],
+    object: &Map<String, Value>,
+    place: Option<&Place<'_>>,
+) -> Result<(), ScimError> {
+    for attribute in attributes.iter().map(AsRef::as_ref) {
+        let place = Place { parent: place, step: Step::Name(&attribute.name) };
+        let Some(value) = object.get(&attribute.name) else {
+            let ours = attribute.mutability == Mutability::ReadOnly || attribute.is_discarded();
+            if attribute.required && !ours {
+                return Err(ScimError::invalid_value(format!("\"{place}\" is required")));
+            }
+            continue;
+        };
+        if attribute.required && value.as_str().is_some_and(|text| text.trim().is_empty()) {
+            return Err(ScimError::invalid_value(format!("\"{place}\" is required and must not be blank")));
+        }
+        match value {
+            Value::Object(value) => whole(&attribute.sub_attributes, value, Some(&place))?,
+            Value::Array(values) => {
+                let is_primary = |value: &&Value| value.get("primary") == Some(&Value::Bool(true));
+                if attribute.sub_attribute("primary").is_some()
+                    && values.iter().filter(is_primary).count() > 1
+                {
+                    return Err(ScimError::invalid_value(format!(
+                        "\"{place}\" has more than one value with \"primary\": true; one at most may be primary"
+                    )));
+                }
+                for (index, value) in values.iter().enumerate() {
+                    let place = Place { parent: Some(&place), step: Step::Index(index) };
+                    if let Value::Object(value) = value {
+                        whole(&attribute.sub_attributes, value, Some(&place))?;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn succeed<A: AsRef<Attribute>>(
+    attributes: &[A],
+    current: &Map<String, Value>,
+    new: &mut Map<String, Value>,
+    place: Option<&Place<'_>>,
+) -> Result<(), ScimError> {
+    for attribute in attributes.iter().map(AsRef::as_ref) {
+        let place = Place { parent: place, step: Step::Name(&attribute.name) };
+        let before = current.get(&attribute.name);
+        match attribute.mutability {
+            Mutability::ReadOnly => {
+                new.shift_remove(&attribute.name);
+                if let Some(before) = before {
+                    new.insert(attribute.name.clone(), before.clone());
+                }
+            }
+            Mutability::Immutable => {
+                let Some(before) = before else { continue };
+                let after = new.entry(&attribute.name).or_insert_with(|| before.clone());
+                if !same(attribute, before, after) {
+                    return Err(ScimError::mutability(format!(
+                        "\"{place}\" is immutable: once it has a value, that value cannot change"
+                    )));
+                }
+            }
+            Mutability::ReadWrite | Mutability::WriteOnly => {
+                if attribute.kind == AttributeType::Complex {
+                    succeed_parts(attribute, before, new, &place)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The parts of a complex attribute that PUT may write. Values of a multi-valued attribute are the
+/// same value when their `value` is.
+fn succeed_parts(
+    attribute: &Attribute,
+    before: Option<&Value>,
+    new: &mut Map<String, Value>,
+    place: &Place<'_>,
+) -> Result<(), ScimError> {
+    match before {
+        Some(Value::Object(before)) => {
+            let entry = new.entry(&attribute.name).or_insert_with(|| Value::Object(Map::new()));
+            let Value::Object(after) = entry else { return Ok(()) };
+            succeed(&attribute.sub_attributes, before, after, Some(place))?;
+            if after.is_empty() {
+                new.shift_remove(&attribute.name);
+            }
+        }
+        Some(Value::Array(before)) => {
+            let Some(Value::Array(after)) = new.get_mut(&attribute.name) else { return Ok(()) };
+            let identified =
+                before.iter().filter_map(|value| Some((value.get("value")?, value.as_object()?)));
+            let before: HashMap<&Value, &Map<String, Value>> = identified.collect();
+            for (index, after) in after.iter_mut().enumerate() {
+                let Some(before) = after.get("value").and_then(|value| before.get(value)) else { continue };
+                let place = Place { parent: Some(place), step: Step::Index(index) };
+                if let Value::Object(after) = after {
+                    succeed(&attribute.sub_attributes, before, after, Some(&place))?;
+                }
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Whether two values are the same value of an attribute, its case rule heeded.
+fn same(attribute: &Attribute, before: &Value, after: &Value) -> bool {
+    match (before, after) {
+        (Value::String(before), Value::String(after)) if !attribute.case_exact => {
+            before.to_lowercase() == after.to_lowercase()
+        }
+        _ => before == after,
+    }
+}
