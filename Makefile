@@ -1,0 +1,113 @@
+# Every task of this repository. `make` lists them.
+#
+# Tools go to a cache outside the checkout, keyed by version, so that a second clone installs nothing.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+CARGO ?= cargo
+PYTHON ?= python3
+CARGO_DENY_VERSION := 0.20.2
+
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/scim-operator
+REQUIREMENTS := tests/clients/requirements.txt
+# A change of the pinned versions makes another environment.
+VENV := $(CACHE)/clients-$(shell cksum < $(REQUIREMENTS) | cut -d' ' -f1)
+VENV_READY := $(VENV)/.ready
+CARGO_DENY := $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
+
+# The tests that drive Python clients find them here; without it they fail and say so.
+export SCIM_CLIENTS_VENV := $(VENV)
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ The two that matter
+
+.PHONY: run
+run: ## Serve examples/quickstart on 127.0.0.1:8080
+	$(CARGO) run --release -- serve --manifests examples/quickstart
+
+.PHONY: test
+test: ## Install what is needed and pass every test
+	$(MAKE) tools
+	$(MAKE) lint
+	$(MAKE) unit
+	$(MAKE) quickstart
+
+##@ Parts of `make test`
+
+.PHONY: tools
+tools: $(VENV_READY) $(CARGO_DENY) ## Install the Python clients and cargo-deny
+
+$(VENV_READY): $(REQUIREMENTS)
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $(REQUIREMENTS)
+	$(VENV)/bin/python -m pip check
+	touch $@
+
+# A debug build: it runs for a second, and an optimised one would compile for minutes.
+$(CARGO_DENY):
+	env -u CARGO_TARGET_DIR $(CARGO) install --locked --debug --no-default-features --quiet \
+		--root $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION) cargo-deny@$(CARGO_DENY_VERSION)
+
+.PHONY: lint
+lint: $(CARGO_DENY) ## Formatting, clippy, documentation, licences and duplicate dependencies
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items --quiet
+	$(CARGO_DENY) --locked check --hide-inclusion-graph bans licenses sources
+
+# One build serves everything below: tests that need the running server start the binary of the dev
+# profile, which cargo has just built beside them.
+.PHONY: unit
+unit: $(VENV_READY) ## All cargo tests: units, properties, clients, crash, concurrency
+	$(CARGO) test --locked
+
+.PHONY: quickstart
+quickstart: build ## Start the release binary on examples/quickstart and do what the README does
+	scripts/quickstart.sh
+
+##@ Longer proofs
+
+.PHONY: clients
+clients: $(VENV_READY) ## Only scim2-tester, scim2-client and scim2-cli against the server
+	$(CARGO) test --locked --test e2e clients -- --nocapture
+
+ROUNDS ?= 250
+.PHONY: crash
+crash: ## kill -9 under load, ROUNDS=250 times
+	CRASH_ROUNDS=$(ROUNDS) $(CARGO) test --locked --test e2e crash -- --nocapture
+
+CASES ?= 20000
+.PHONY: fuzz
+fuzz: ## Every property test with CASES=20000 cases
+	PROPTEST_CASES=$(CASES) $(CARGO) test --locked --release
+
+.PHONY: bench
+bench: ## Measure against the floors; prints a table, writes bench-results/ (BENCH_ARGS=--quick)
+	$(CARGO) bench --locked --bench serve -- $(BENCH_ARGS)
+
+.PHONY: advisories
+advisories: $(CARGO_DENY) ## Known vulnerabilities among the dependencies (fetches the advisory database)
+	$(CARGO_DENY) --locked check advisories
+
+##@ Housekeeping
+
+.PHONY: build
+build: ## The release binary
+	$(CARGO) build --locked --release
+
+.PHONY: generate
+generate: ## Regenerate crds/ and docs/reference/ from the Rust types
+	$(CARGO) run --locked --quiet -- crd --output-dir crds --reference-dir docs/reference
+
+.PHONY: clean
+clean: ## Remove build output and the tools' cache
+	$(CARGO) clean
+	rm -rf $(CACHE)

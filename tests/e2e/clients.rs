@@ -1,0 +1,61 @@
+//! Clients that other people wrote: scim2-tester's conformance checks, a session with scim2-client, one with scim2-cli.
+//!
+//! `make test` installs them; their environment is named by `SCIM_CLIENTS_VENV`. Without it these tests fail:
+//! a proof that is skipped is none.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::support::{Server, Setup};
+
+fn environment() -> PathBuf {
+    let venv = std::env::var_os("SCIM_CLIENTS_VENV").map(PathBuf::from);
+    let venv = venv.filter(|venv| venv.join("bin/scim").exists());
+    venv.expect("SCIM_CLIENTS_VENV must name the Python clients' environment: run `make test` or `make clients`")
+}
+
+/// A program of the environment.
+fn program(name: &str) -> String {
+    environment().join("bin").join(name).display().to_string()
+}
+
+/// Runs a command in `tests/clients/` on one tenant, whose base URL is its last argument.
+async fn run(tenant: &'static str, command: &[&str]) {
+    let server = Server::start(&Setup::both()).await;
+    let mut process = Command::new(command[0]);
+    process
+        .args(&command[1..])
+        .arg(server.base(tenant))
+        .env("SCIM_TOKEN", server.client(tenant).token())
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients"));
+    let output = tokio::task::spawn_blocking(move || process.output()).await.expect("no panic");
+    let output = output.expect("the environment is complete");
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    println!("{said}");
+    assert!(output.status.success(), "{command:?} on {tenant} ended with {}", output.status);
+}
+
+#[tokio::test]
+async fn scim2_tester_on_strict_passes_every_check() {
+    run("strict", &[&program("python"), "conformance.py"]).await;
+}
+
+#[tokio::test]
+async fn scim2_tester_on_generic_passes_every_check() {
+    run("generic", &[&program("python"), "conformance.py"]).await;
+}
+
+#[tokio::test]
+async fn scim2_client_on_strict_runs_a_session() {
+    run("strict", &[&program("python"), "session.py"]).await;
+}
+
+#[tokio::test]
+async fn scim2_client_on_generic_runs_a_session() {
+    run("generic", &[&program("python"), "session.py"]).await;
+}
+
+#[tokio::test]
+async fn scim2_cli_on_strict_runs_a_session() {
+    run("strict", &["./cli.sh", &program("scim")]).await;
+}

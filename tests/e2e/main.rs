@@ -1,0 +1,12 @@
+//! What only the running server can show: the real binary, on free ports, with its own manifests and data.
+//!
+//! One test binary with a module for each kind of proof, so that it links once. Every test that starts a
+//! server holds a share of the machine; those that measure time ask for all of it ([`support::Server::start_alone`]).
+
+mod clients;
+mod concurrency;
+mod crash;
+mod process;
+mod rfc;
+mod support;
+mod tenants;
