@@ -1,1 +1,107 @@
-//! TODO
+//! Discovery documents: `/ServiceProviderConfig`, `/Schemas` and `/ResourceTypes` (RFC 7644 section 4,
+//! RFC 7643 sections 5 to 7, RFC 9865 section 4).
+//!
+//! Made from the same registry and limits that requests are held to, so that nothing is claimed
+//! which does not work.
+
+use serde_json::{Value, json};
+
+use super::schema::{ResourceType, Schema};
+
+/// URN of the service provider configuration schema.
+pub const SERVICE_PROVIDER_CONFIG_SCHEMA: &str =
+    "urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig";
+/// URN of the schema of schemas.
+pub const SCHEMA_SCHEMA: &str = "urn:ietf:params:scim:schemas:core:2.0:Schema";
+/// URN of the resource type schema.
+pub const RESOURCE_TYPE_SCHEMA: &str = "urn:ietf:params:scim:schemas:core:2.0:ResourceType";
+
+/// The limits that a service provider configuration states.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Operations at most in one bulk request.
+    pub max_bulk_operations: u32,
+    /// Bytes at most of a bulk request.
+    pub max_bulk_payload_bytes: u64,
+    /// Resources at most in a page, which is also how many a page has when the client does not say.
+    pub max_page_size: u32,
+    /// How long a cursor stays good.
+    pub cursor_timeout_seconds: u64,
+}
+
+/// `/ServiceProviderConfig` (RFC 7643 section 5, with `pagination` of RFC 9865 section 4).
+#[must_use]
+pub fn service_provider_config(capabilities: &Capabilities, base_url: &str) -> Value {
+    json!({
+        "schemas": [SERVICE_PROVIDER_CONFIG_SCHEMA],
+        "patch": {"supported": true},
+        "bulk": {
+            "supported": true,
+            "maxOperations": capabilities.max_bulk_operations,
+            "maxPayloadSize": capabilities.max_bulk_payload_bytes,
+        },
+        "filter": {"supported": true, "maxResults": capabilities.max_page_size},
+        "changePassword": {"supported": false},
+        "sort": {"supported": true},
+        "etag": {"supported": true},
+        "pagination": {
+            "cursor": true,
+            "index": true,
+            "defaultPaginationMethod": "index",
+            "defaultPageSize": capabilities.max_page_size,
+            "maxPageSize": capabilities.max_page_size,
+            "cursorTimeout": capabilities.cursor_timeout_seconds,
+        },
+        "authenticationSchemes": [{
+            "type": "oauthbearertoken",
+            "name": "Bearer token",
+            "description": "A token in the Authorization header: \"Authorization: Bearer TOKEN\"",
+            "specUri": "https://www.rfc-editor.org/info/rfc6750",
+            "primary": true,
+        }],
+        "meta": {
+            "resourceType": "ServiceProviderConfig",
+            "location": format!("{base_url}/ServiceProviderConfig"),
+        },
+    })
+}
+
+/// One of `/Schemas` (RFC 7643 section 7).
+#[must_use]
+pub fn schema(schema: &Schema, base_url: &str) -> Value {
+    json!({
+        "schemas": [SCHEMA_SCHEMA],
+        "id": schema.id,
+        "name": schema.name,
+        "description": schema.description,
+        "attributes": schema.attributes,
+        "meta": {"resourceType": "Schema", "location": format!("{base_url}/Schemas/{}", schema.id)},
+    })
+}
+
+/// One of `/ResourceTypes` (RFC 7643 section 6).
+#[must_use]
+pub fn resource_type(resource_type: &ResourceType, base_url: &str) -> Value {
+    let extensions = resource_type.extensions.iter();
+    let mut document = json!({
+        "schemas": [RESOURCE_TYPE_SCHEMA],
+        "id": resource_type.name,
+        "name": resource_type.name,
+        "description": resource_type.description,
+        "endpoint": resource_type.endpoint,
+        "schema": resource_type.schema.id,
+        "schemaExtensions": extensions
+            .map(|extension| json!({"schema": extension.schema.id, "required": extension.required}))
+            .collect::<Value>(),
+        "meta": {
+            "resourceType": "ResourceType",
+            "location": format!("{base_url}/ResourceTypes/{}", resource_type.name),
+        },
+    });
+    if resource_type.extensions.is_empty()
+        && let Some(document) = document.as_object_mut()
+    {
+        document.shift_remove("schemaExtensions");
+    }
+    document
+}

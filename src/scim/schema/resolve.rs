@@ -50,17 +50,29 @@ impl ResourceType {
         self.schema.id == super::USER_SCHEMA
     }
 
+    /// Whether a path is this type's base schema's bare URN, which stands for all of its attributes.
+    pub(in crate::scim) fn is_base_schema(&self, path: &AttributePath) -> bool {
+        path.sub_attribute.is_none()
+            && path.schema.as_deref().is_some_and(|urn| is_bare(&self.schema.id, urn, &path.attribute))
+    }
+
     fn core_attribute(&self, name: &str) -> Option<&Arc<Attribute>> {
         find(common_attributes(), name).or_else(|| self.schema.attribute(name))
     }
 
-    /// A bare URN reaches us whole, or with its last part taken for an attribute name.
     fn bare_extension(&self, urn: &str, attribute: &str) -> Option<&Arc<Attribute>> {
-        let is = |id: &str| match id.rsplit_once(':') {
-            _ if attribute.is_empty() => id.eq_ignore_ascii_case(urn),
-            Some((head, tail)) => head.eq_ignore_ascii_case(urn) && tail.eq_ignore_ascii_case(attribute),
-            None => false,
-        };
-        self.extensions.iter().map(|e| &e.container).find(|container| is(&container.name))
+        self.extensions
+            .iter()
+            .map(|e| &e.container)
+            .find(|container| is_bare(&container.name, urn, attribute))
+    }
+}
+
+/// A bare URN reaches us whole, or with its last part taken for an attribute name.
+fn is_bare(id: &str, urn: &str, attribute: &str) -> bool {
+    match id.rsplit_once(':') {
+        _ if attribute.is_empty() => id.eq_ignore_ascii_case(urn),
+        Some((head, tail)) => head.eq_ignore_ascii_case(urn) && tail.eq_ignore_ascii_case(attribute),
+        None => false,
     }
 }
