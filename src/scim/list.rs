@@ -1,1 +1,314 @@
-//! TODO
+//! List requests and answers (RFC 7644 sections 3.4.2 and 3.4.3, RFC 9865).
+//!
+//! The query parameters of GET and the body of `.search` become one [`ListRequest`]; the answer is
+//! written around resources that are bytes already.
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::error::{ScimError, ScimType};
+use super::filter::{Expression, FilterLimits};
+use super::path::AttributePath;
+use super::projection::Projection;
+
+/// URN of the `.search` body's schema.
+pub const SEARCH_REQUEST_SCHEMA: &str = "urn:ietf:params:scim:api:messages:2.0:SearchRequest";
+/// URN of the list answer's schema.
+pub const LIST_RESPONSE_SCHEMA: &str = "urn:ietf:params:scim:api:messages:2.0:ListResponse";
+
+/// What a tenant allows a list request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListLimits {
+    /// Resources on one page; also the page size when the client names none.
+    pub max_page_size: usize,
+    /// Bounds of the filter.
+    pub filter: FilterLimits,
+}
+
+/// A list request, checked but for what only the schema knows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ListRequest {
+    /// `filter`.
+    pub filter: Option<Expression>,
+    /// `sortBy` and `sortOrder`.
+    pub sort: Option<SortRequest>,
+    /// `attributes` and `excludedAttributes`.
+    pub projection: Projection,
+    /// Which page.
+    pub page: PageRequest,
+}
+
+/// `sortBy` and `sortOrder` (RFC 7644 section 3.4.2.3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SortRequest {
+    /// The attribute.
+    pub by: AttributePath,
+    /// `descending` instead of `ascending`.
+    pub descending: bool,
+}
+
+/// Which page was asked for; `count` is within the limits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PageRequest {
+    /// `startIndex` (1 or more) and `count` (RFC 7644 section 3.4.2.4).
+    Index {
+        /// 1 for the first match.
+        start_index: u64,
+        /// Resources at most; 0 asks for the total only.
+        count: usize,
+    },
+    /// `cursor` and `count` (RFC 9865).
+    Cursor {
+        /// The token; `None` for the first page.
+        token: Option<String>,
+        /// Resources at most; 0 asks for the total only.
+        count: usize,
+    },
+}
+
+/// The parameters as they came, before they are understood together.
+#[derive(Default)]
+struct Parameters {
+    filter: Option<String>,
+    sort_by: Option<String>,
+    sort_order: Option<String>,
+    attributes: Vec<String>,
+    excluded: Vec<String>,
+    start_index: Option<i64>,
+    count: Option<i64>,
+    /// `count` was not an integer: which `scimType` that is depends on whether there is a cursor.
+    bad_count: Option<String>,
+    cursor: Option<String>,
+}
+
+impl ListRequest {
+    /// From the percent-decoded query parameters of GET; parameters that SCIM does not define are ignored.
+    pub fn from_query<K: AsRef<str>, V: AsRef<str>>(
+        parameters: &[(K, V)],
+        limits: &ListLimits,
+    ) -> Result<Self, ScimError> {
+        let mut asked = Parameters::default();
+        for (name, value) in parameters {
+            let value = value.as_ref();
+            let split = || value.split(',').map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned);
+            match name.as_ref().to_ascii_lowercase().as_str() {
+                "filter" => asked.filter = Some(value.to_owned()),
+                "sortby" => asked.sort_by = Some(value.to_owned()),
+                "sortorder" => asked.sort_order = Some(value.to_owned()),
+                "attributes" => asked.attributes.extend(split()),
+                "excludedattributes" => asked.excluded.extend(split()),
+                "startindex" => {
+                    asked.start_index = Some(integer(value).ok_or_else(|| bad_start_index(value))?)
+                }
+                "count" => match integer(value) {
+                    Some(count) => asked.count = Some(count),
+                    None => asked.bad_count = Some(value.to_owned()),
+                },
+                "cursor" => asked.cursor = Some(value.to_owned()),
+                _ => {}
+            }
+        }
+        asked.finish(limits)
+    }
+
+    /// From the body of a `.search` request (RFC 7644 section 3.4.3).
+    pub fn from_search(body: &Value, limits: &ListLimits) -> Result<Self, ScimError> {
+        let Value::Object(body) = body else {
+            return Err(ScimError::invalid_syntax("the body of .search must be a JSON object"));
+        };
+        let mut asked = Parameters::default();
+        let mut declared = false;
+        for (name, value) in body {
+            let name = name.to_ascii_lowercase();
+            if value.is_null() {
+                continue;
+            }
+            match name.as_str() {
+                "schemas" => {
+                    declared = value.as_array().is_some_and(|schemas| {
+                        let wanted = |schema: &str| schema.eq_ignore_ascii_case(SEARCH_REQUEST_SCHEMA);
+                        schemas.iter().any(|schema| schema.as_str().is_some_and(wanted))
+                    });
+                }
+                "filter" => asked.filter = Some(text("filter", value)?),
+                "sortby" => asked.sort_by = Some(text("sortBy", value)?),
+                "sortorder" => asked.sort_order = Some(text("sortOrder", value)?),
+                "attributes" => asked.attributes = names("attributes", value)?,
+                "excludedattributes" => asked.excluded = names("excludedAttributes", value)?,
+                "startindex" => {
+                    let index = json_integer(value).ok_or_else(|| bad_start_index(&value.to_string()))?;
+                    asked.start_index = Some(index);
+                }
+                "count" => match json_integer(value) {
+                    Some(count) => asked.count = Some(count),
+                    None => asked.bad_count = Some(value.to_string()),
+                },
+                "cursor" => asked.cursor = Some(text("cursor", value)?),
+                _ => {}
+            }
+        }
+        if !declared {
+            return Err(ScimError::invalid_syntax(format!(
+                "schemas of a .search body must contain {SEARCH_REQUEST_SCHEMA:?}"
+            )));
+        }
+        asked.finish(limits)
+    }
+
+    /// What a cursor is bound to: the tenant, the endpoint, the filter and the order.
+    #[must_use]
+    pub fn digest(&self, tenant: &str, endpoint: &str) -> [u8; 8] {
+        let filter = self.filter.as_ref().map(ToString::to_string);
+        let sort = self.sort.as_ref().map(|sort| format!("{} {}", sort.by, sort.descending));
+        let mut hash = Sha256::new();
+        for part in [Some(tenant), Some(endpoint), filter.as_deref(), sort.as_deref()] {
+            match part {
+                Some(part) => {
+                    hash.update([1]);
+                    hash.update(part.len().to_be_bytes());
+                    hash.update(part);
+                }
+                None => hash.update([0]),
+            }
+        }
+        let digest: [u8; 32] = hash.finalize().into();
+        let (head, _) = digest.split_first_chunk().expect("32 bytes have a first 8");
+        *head
+    }
+}
+
+impl Parameters {
+    fn finish(self, limits: &ListLimits) -> Result<ListRequest, ScimError> {
+        let Self { filter, sort_by, sort_order, attributes, excluded, start_index, count, bad_count, cursor } =
+            self;
+        let filter = filter.map(|text| Expression::parse(&text, limits.filter)).transpose()?;
+        let descending = match sort_order.as_deref() {
+            None | Some("") => false,
+            Some(order) if order.eq_ignore_ascii_case("ascending") => false,
+            Some(order) if order.eq_ignore_ascii_case("descending") => true,
+            Some(order) => {
+                return Err(ScimError::invalid_value(format!(
+                    "sortOrder must be \"ascending\" or \"descending\", not {order:?}"
+                )));
+            }
+        };
+        let sort = match sort_by.as_deref().map(str::trim) {
+            None | Some("") => None,
+            Some(by) => Some(SortRequest { by: AttributePath::parse(by)?, descending }),
+        };
+        let attributes: Vec<&str> = attributes.iter().map(String::as_str).collect();
+        let excluded: Vec<&str> = excluded.iter().map(String::as_str).collect();
+        let projection = Projection::parse(&attributes, &excluded)?;
+        if let Some(count) = bad_count {
+            let scim_type = if cursor.is_some() { ScimType::InvalidCount } else { ScimType::InvalidValue };
+            return Err(ScimError::bad_request(
+                scim_type,
+                format!("count must be an integer, not {count:?}"),
+            ));
+        }
+        // Negative is 0 (RFC 7644 table 6); what is more than a page holds is as much as a page holds.
+        let count = count.map_or(limits.max_page_size, |count| {
+            usize::try_from(count.max(0)).unwrap_or(usize::MAX).min(limits.max_page_size)
+        });
+        let page = match cursor {
+            Some(_) if start_index.is_some() => {
+                return Err(ScimError::invalid_value(
+                    "startIndex and cursor cannot be used together; page with one of them",
+                ));
+            }
+            Some(token) => {
+                PageRequest::Cursor { token: Some(token).filter(|token| !token.is_empty()), count }
+            }
+            None => {
+                let start_index = u64::try_from(start_index.unwrap_or(1)).unwrap_or(1).max(1);
+                PageRequest::Index { start_index, count }
+            }
+        };
+        Ok(ListRequest { filter, sort, projection, page })
+    }
+}
+
+/// An integer, those beyond `i64` brought to its ends: they are integers all the same.
+fn integer(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    Some(text.parse().unwrap_or(if text.starts_with('-') { i64::MIN } else { i64::MAX }))
+}
+
+fn json_integer(value: &Value) -> Option<i64> {
+    match value {
+        Value::Number(number) => integer(&number.to_string()),
+        _ => None,
+    }
+}
+
+fn bad_start_index(value: &str) -> ScimError {
+    ScimError::invalid_value(format!("startIndex must be an integer, not {value:?}"))
+}
+
+fn text(name: &str, value: &Value) -> Result<String, ScimError> {
+    let text = value.as_str().ok_or_else(|| ScimError::invalid_syntax(format!("{name} must be a string")))?;
+    Ok(text.to_owned())
+}
+
+fn names(name: &str, value: &Value) -> Result<Vec<String>, ScimError> {
+    let wrong = || ScimError::invalid_syntax(format!("{name} must be a list of attribute names"));
+    let list = value.as_array().ok_or_else(wrong)?;
+    list.iter().map(|item| item.as_str().map(str::to_owned).ok_or_else(wrong)).collect()
+}
+
+/// How an answer says where its page is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Paging {
+    /// `startIndex`, as asked.
+    Index {
+        /// 1 for the first match.
+        start_index: u64,
+    },
+    /// `nextCursor`; left out on the last page.
+    Cursor {
+        /// The token for the next page.
+        next: Option<String>,
+    },
+}
+
+/// Appends a list answer to `out`; `write` appends one resource.
+pub fn write_response<R>(
+    out: &mut Vec<u8>,
+    total: u64,
+    paging: &Paging,
+    resources: &[R],
+    mut write: impl FnMut(&R, &mut Vec<u8>),
+) {
+    let mut buffer = itoa::Buffer::new();
+    out.extend_from_slice(b"{\"schemas\":[\"");
+    out.extend_from_slice(LIST_RESPONSE_SCHEMA.as_bytes());
+    out.extend_from_slice(b"\"],\"totalResults\":");
+    out.extend_from_slice(buffer.format(total).as_bytes());
+    out.extend_from_slice(b",\"itemsPerPage\":");
+    out.extend_from_slice(buffer.format(resources.len()).as_bytes());
+    match paging {
+        Paging::Index { start_index } => {
+            out.extend_from_slice(b",\"startIndex\":");
+            out.extend_from_slice(buffer.format(*start_index).as_bytes());
+        }
+        Paging::Cursor { next: Some(next) } => {
+            // base64url needs no escapes.
+            out.extend_from_slice(b",\"nextCursor\":\"");
+            out.extend_from_slice(next.as_bytes());
+            out.push(b'"');
+        }
+        Paging::Cursor { next: None } => {}
+    }
+    out.extend_from_slice(b",\"Resources\":[");
+    for (index, resource) in resources.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        write(resource, out);
+    }
+    out.extend_from_slice(b"]}");
+}

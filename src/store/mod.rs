@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+pub use crate::scim::cursor::Position;
 use crate::scim::error::ScimError;
 use crate::scim::etag::Preconditions;
 use crate::scim::filter::Filter;
@@ -149,17 +150,6 @@ pub enum Page {
         /// Resources at most.
         count: usize,
     },
-}
-
-/// Where a page ended: enough to find what comes next, whatever was added or removed meanwhile.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Position {
-    /// The sort key of the last resource; `None` when the query is not sorted or it had no value.
-    pub sort_key: Option<String>,
-    /// Name of the last resource's type.
-    pub resource_type: String,
-    /// The last resource's id.
-    pub id: String,
 }
 
 /// A page of matches.

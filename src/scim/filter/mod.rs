@@ -8,6 +8,11 @@ use super::error::ScimError;
 use super::path::AttributePath;
 use super::schema::{AttributeRef, ResourceType};
 
+mod display;
+mod parse;
+
+pub(super) use parse::Syntax;
+
 /// A parsed filter; names are as written.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Expression {
@@ -87,11 +92,6 @@ impl Default for FilterLimits {
 }
 
 impl Expression {
-    /// Parses a filter; errors are `invalidFilter` and say what was expected at which column.
-    pub fn parse(_text: &str, _limits: FilterLimits) -> Result<Self, ScimError> {
-        todo!()
-    }
-
     /// Resolves the names for one type. An unknown attribute, or an operator that its type does not
     /// allow (`gt` on a boolean), is `invalidFilter`.
     pub fn resolve(&self, _resource_type: &ResourceType) -> Result<Filter, ScimError> {
