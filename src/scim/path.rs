@@ -174,7 +174,19 @@ mod tests {
         .iter()
         .map(|text| PatchPath::parse(text).unwrap_err().to_string())
         .collect();
-        insta::assert_snapshot!(errors.join("\n"), @"");
+        insta::assert_snapshot!(errors.join("\n"), @r#"
+400 invalidPath: path column 1: expected an attribute name, found the end of the path
+400 invalidPath: path column 1: expected an attribute name, found "1name"
+400 invalidPath: path column 8: expected an attribute name, found the end of the path
+400 invalidPath: path column 22: expected "and", "or" or "]", found the end of the path
+400 invalidPath: path column 24: expected a sub-attribute name, found the end of the path
+400 invalidPath: path column 23: expected the end of the path, found "value"
+400 invalidPath: path column 24: expected a sub-attribute name, found "value.x"
+400 invalidPath: path column 1: expected an attribute name, found "name.first.last"
+400 invalidPath: path column 13: expected an operator (a value filter follows an attribute, not a sub-attribute), found '['
+400 invalidPath: path column 7: expected the end of the path, found ']'
+400 invalidPath: path column 6: expected the end of the path, found "name"
+"#);
     }
 
     proptest! {

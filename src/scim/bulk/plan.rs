@@ -2,7 +2,7 @@
 //!
 //! Operations keep their order, but that a POST which an earlier operation refers to moves in front of
 //! it. POSTs that refer to each other in a circle are made in order, each without what refers to one
-//! not made yet, and PATCHed at the end of their unit with what was left out.
+//! not made yet, and get what was left out by a PATCH at the end of their unit.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -288,7 +288,8 @@ mod tests {
                     }
                     Err(error) => error.to_string(),
                 };
-                text += &format!("{number} {:?} [{}] {what}\n", unit.requires, planned.index);
+                text += format!("{number} {:?} [{}] {what}", unit.requires, planned.index).trim_end();
+                text.push('\n');
             }
         }
         text
@@ -304,7 +305,11 @@ mod tests {
             user("a"),
             {"method": "DELETE", "path": "/Users/7", "version": "W/\"1\""},
             user("b"),
-        ])), @"");
+        ])), @r#"
+0 [] [0] POST /Users id=- {"userName":"a"}
+1 [] [1] DELETE /Users/7 id=7
+2 [] [2] POST /Users id=- {"userName":"b"}
+"#);
     }
 
     #[test]
@@ -316,7 +321,13 @@ mod tests {
             user("a"),
             user("b"),
             {"method": "PUT", "path": "/Users/bulkId:a", "data": {"userName": "A"}},
-        ])), @"");
+        ])), @r#"
+0 [] [3] POST /Users id=- {"userName":"b"}
+1 [0] [0] PATCH /Groups/9 id=9 {"Operations":[{"op":"add","path":"members","value":[{"value":"id2"}]}]}
+2 [] [1] PATCH /Groups/9 id=9 {"x":1}
+3 [] [2] POST /Users id=- {"userName":"a"}
+4 [3] [4] PUT /Users/bulkId:a id=id1 {"userName":"A"}
+"#);
     }
 
     #[test]
@@ -327,7 +338,12 @@ mod tests {
             {"method": "POST", "path": "/Groups", "bulkId": "h", "data": {
                 "displayName": "H", "members": [{"value": "bulkId:g"}]}},
             user("u"),
-        ])), @"");
+        ])), @r#"
+0 [] [2] POST /Users id=- {"userName":"u"}
+1 [0] [0] POST /Groups id=- {"displayName":"G","members":[{"value":"id3"}]}
+1 [0] [1] POST /Groups id=- {"displayName":"H","members":[{"value":"id1"}]}
+1 [0] [0] PATCH /Groups/id1 id=id1 {"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[{"op":"add","path":"members","value":[{"value":"id2"}]}]}
+"#);
     }
 
     #[test]
@@ -340,7 +356,13 @@ mod tests {
                 "userName": "b", urn: {"department": "D", "manager": {"value": "bulkId:a"}}}},
             {"method": "POST", "path": "/Users", "bulkId": "c", "data": {
                 "userName": "c", "nickName": "bulkId:c"}},
-        ])), @"");
+        ])), @r#"
+0 [] [0] POST /Users id=- {"userName":"a"}
+0 [] [1] POST /Users id=- {"userName":"b","urn:ietf:params:scim:schemas:extension:enterprise:2.0:User":{"department":"D","manager":{"value":"id1"}}}
+0 [] [0] PATCH /Users/id1 id=id1 {"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[{"op":"add","path":"urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager","value":{"value":"id2"}}]}
+1 [] [2] POST /Users id=- {"userName":"c"}
+1 [] [2] PATCH /Users/id3 id=id3 {"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[{"op":"add","path":"nickName","value":"id3"}]}
+"#);
     }
 
     #[test]
@@ -359,7 +381,21 @@ mod tests {
             {"method": "DELETE", "path": "https://example.com/Users/1"},
             {"method": "DELETE"},
             7,
-        ])), @"");
+        ])), @r#"
+0 [] [0] POST /Users id=- {"userName":"a"}
+1 [] [1] 400 invalidValue: bulkId "a" is used by an earlier operation; each POST needs its own
+2 [] [2] 400 invalidSyntax: method must be POST, PUT, PATCH or DELETE, not "GET"
+3 [] [3] 400 invalidSyntax: path of PUT must name a resource such as "/Users/ID", not "/Users"
+4 [] [4] 400 invalidSyntax: bulkId is missing; POST needs one
+5 [] [5] 400 invalidSyntax: data of POST must be a JSON object
+6 [] [6] 400 invalidSyntax: a bulk request cannot hold another bulk request
+7 [] [7] 409 no POST of this bulk request has the bulkId "nobody" that is referred to
+8 [5] [8] DELETE /Users/bulkId:x id=id4
+9 [] [9] 400 invalidSyntax: path of POST must name an endpoint such as "/Users", not "/Users/1"
+10 [] [10] 400 invalidSyntax: path must be like "/Users" or "/Users/ID", relative to the base URL, not "https://example.com/Users/1"
+11 [] [11] 400 invalidSyntax: path is missing; it must be like "/Users" or "/Users/ID"
+12 [] [12] 400 invalidSyntax: each of Operations must be a JSON object
+"#);
     }
 
     #[test]

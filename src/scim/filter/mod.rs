@@ -2,15 +2,15 @@
 //! to a [`Filter`], evaluated on a resource's JSON. The evaluator is the only meaning a filter has:
 //! a store may use an index to find candidates, and what it answers equals what [`Filter::matches`] says.
 
-use serde_json::Value;
-
-use super::error::ScimError;
 use super::path::AttributePath;
-use super::schema::{AttributeRef, ResourceType};
+use super::schema::AttributeRef;
 
 mod display;
+mod evaluate;
 mod parse;
+mod resolve;
 
+pub use evaluate::{fold, instant, sort_key};
 pub(super) use parse::Syntax;
 
 /// A parsed filter; names are as written.
@@ -91,37 +91,5 @@ impl Default for FilterLimits {
     }
 }
 
-impl Expression {
-    /// Resolves the names for one type. An unknown attribute, or an operator that its type does not
-    /// allow (`gt` on a boolean), is `invalidFilter`.
-    pub fn resolve(&self, _resource_type: &ResourceType) -> Result<Filter, ScimError> {
-        todo!()
-    }
-
-    /// Resolves the names for a query across types (RFC 7644 section 3.4.2.1): an attribute that this
-    /// type does not have matches nothing.
-    #[must_use]
-    pub fn resolve_lenient(&self, _resource_type: &ResourceType) -> Filter {
-        todo!()
-    }
-
-    /// Resolves a value filter's names relative to a multi-valued complex attribute.
-    pub fn resolve_within(&self, _attribute: &AttributeRef) -> Result<Filter, ScimError> {
-        todo!()
-    }
-}
-
-impl Filter {
-    /// Whether a resource's full JSON ([`super::representation::to_value`]) matches.
-    #[must_use]
-    pub fn matches(&self, _resource: &Value) -> bool {
-        todo!()
-    }
-
-    /// Whether one value of a multi-valued attribute matches a filter from
-    /// [`Expression::resolve_within`].
-    #[must_use]
-    pub fn matches_element(&self, _element: &Value) -> bool {
-        todo!()
-    }
-}
+#[cfg(test)]
+mod tests;
