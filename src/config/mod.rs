@@ -3,6 +3,14 @@
 //! Compiled by a pure function from one endpoint, its tenants and their Secrets; it holds no secret
 //! itself: bearer tokens are in it as SHA-256 digests.
 
+pub mod compile;
+pub mod findings;
+pub mod manifests;
+pub mod objects;
+mod tokens;
+pub mod validate;
+pub mod yaml;
+
 use std::net::IpAddr;
 
 use ipnet::IpNet;

@@ -1,1 +1,49 @@
-//! The custom resources as Rust types.
+//! The custom resources as Rust types: what people write and `kubectl apply` takes.
+//!
+//! The schema of a `CustomResourceDefinition` is derived from these types: doc comments become the
+//! field documentation, attributes become constraints, defaults and CEL rules. What one object can
+//! know about itself is refused here; what needs two objects is [`crate::config`]'s work.
+
+mod definitions;
+#[expect(unreachable_pub, reason = "KubeSchema copies each struct, `pub` included, into a function body")]
+mod endpoint;
+mod limits;
+#[expect(unreachable_pub, reason = "KubeSchema copies each struct, `pub` included, into a function body")]
+mod tenant;
+
+pub use definitions::{definition_yaml, definitions, schema};
+pub use endpoint::{
+    Access, AllowedTenants, Cidr, NamespaceFrom, ScimEndpoint, ScimEndpointSpec, ScimEndpointStatus,
+    TenantNamespaces,
+};
+pub use limits::{EndpointLimits, TenantLimits};
+pub use tenant::{
+    Authentication, Bearer, BearerToken, DeletionPolicy, EndpointRef, IdentityProvider, ScimTenant,
+    ScimTenantSpec, ScimTenantStatus, SecretKeyRef,
+};
+
+/// The API group of the custom resources.
+pub const GROUP: &str = "scim-operator.io";
+/// The one version of [`GROUP`] there is.
+pub const VERSION: &str = "v1alpha1";
+/// `GROUP/VERSION`, as manifests write it.
+pub const API_VERSION: &str = "scim-operator.io/v1alpha1";
+/// The key of a tenant's bearer Secret that holds the token.
+pub const TOKEN_KEY: &str = "token";
+
+impl ScimTenant {
+    /// The first path segment under which the tenant is served: `spec.path`, else the object's name.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.spec.path.as_deref().or(self.metadata.name.as_deref()).unwrap_or_default()
+    }
+
+    /// The Secret that holds the tenant's main bearer token; in the tenant's namespace.
+    #[must_use]
+    pub fn token_secret(&self) -> String {
+        self.spec.authentication.bearer.secret_name.clone().unwrap_or_else(|| {
+            let name = self.metadata.name.as_deref().unwrap_or_default();
+            format!("{name}-scim-token")
+        })
+    }
+}

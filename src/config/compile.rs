@@ -1,0 +1,259 @@
+//! From one endpoint, its tenants and their Secrets to a [`ServerConfig`]: pure, and the same for `serve` on a folder
+//! of manifests and for a controller.
+//!
+//! Tokens leave this file as SHA-256 digests only.
+
+use ipnet::IpNet;
+use sha2::{Digest, Sha256};
+
+use super::{
+    Limits, ServerConfig, TenantConfig, TokenDigest,
+    findings::{Finding, has_errors},
+    objects::{Located, Object, Secret, find_secret, refers_to},
+};
+use crate::{
+    crd::{
+        Cidr, DeletionPolicy, IdentityProvider, NamespaceFrom, ScimEndpoint, ScimTenant, TOKEN_KEY,
+        TenantLimits,
+    },
+    scim::dialect::Dialect,
+};
+
+/// A shorter token can be guessed; the tokens made here have 44 characters.
+const MIN_TOKEN_LENGTH: usize = 16;
+
+/// Compiles what the servers of `endpoint` serve, with the warnings; or gives every finding, errors among them.
+///
+/// Tenants of other endpoints are passed over.
+pub fn compile(
+    endpoint: &Located<ScimEndpoint>,
+    tenants: &[Located<ScimTenant>],
+    secrets: &[Located<Secret>],
+) -> Result<(ServerConfig, Vec<Finding>), Vec<Finding>> {
+    let (admitted, mut findings) = admit(endpoint, tenants);
+    let spec = &endpoint.object.spec;
+    let mut configs = Vec::new();
+    for tenant in admitted {
+        let mut tokens = Vec::new();
+        for reference in token_references(&tenant.object) {
+            match digest(tenant, &reference, secrets) {
+                Ok((token, warning)) => {
+                    tokens.push(token);
+                    findings.extend(warning);
+                }
+                Err(finding) => findings.push(finding),
+            }
+        }
+        configs.push(TenantConfig {
+            name: tenant.object.key(),
+            path: tenant.object.path().to_owned(),
+            identity_provider: tenant.object.spec.identity_provider.into(),
+            tokens,
+            limits: narrow(spec.limits.into(), tenant.object.spec.limits),
+            suspended: tenant.object.spec.suspended,
+            purge_on_removal: tenant.object.spec.deletion_policy == DeletionPolicy::Delete,
+        });
+    }
+    let mut cidrs = |field: &str, blocks: &[Cidr]| {
+        let mut networks = Vec::new();
+        for (index, block) in blocks.iter().enumerate() {
+            match block.0.parse::<IpNet>() {
+                Ok(network) => networks.push(network.trunc()),
+                Err(_) => {
+                    let field = super::yaml::item(&format!("spec.access.{field}"), index);
+                    findings.push(endpoint.finding(&field, Finding::error("cidr", "must be a CIDR block")));
+                }
+            }
+        }
+        networks
+    };
+    let allowed_cidrs = cidrs("allowedCIDRs", &spec.access.allowed_cidrs);
+    let trusted_proxies = cidrs("trustedProxies", &spec.access.trusted_proxies);
+    if has_errors(&findings) {
+        return Err(findings);
+    }
+    configs.sort_by(|a, b| a.path.cmp(&b.path));
+    let config = ServerConfig {
+        endpoint: endpoint.object.key(),
+        host: spec.host.clone(),
+        allowed_cidrs,
+        trusted_proxies,
+        tenants: configs,
+    };
+    Ok((config, findings))
+}
+
+/// The tenants that an endpoint serves, oldest first, and findings about those that it does not serve as written.
+pub fn admit<'a>(
+    endpoint: &Located<ScimEndpoint>,
+    tenants: &'a [Located<ScimTenant>],
+) -> (Vec<&'a Located<ScimTenant>>, Vec<Finding>) {
+    let mut findings = Vec::new();
+    let mut candidates: Vec<_> =
+        tenants.iter().filter(|tenant| refers_to(&tenant.object, &endpoint.object)).collect();
+    // In a cluster the older object keeps its path; in a folder, the one written first.
+    candidates.sort_by_key(|tenant| {
+        let created = tenant.object.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        (created.is_none(), created)
+    });
+    let mut admitted: Vec<&Located<ScimTenant>> = Vec::new();
+    for tenant in candidates {
+        if !allows(&endpoint.object, &tenant.object) {
+            let message = format!("{} takes tenants of its own namespace only", endpoint.id_and_place());
+            let hint = format!(
+                "set spec.allowedTenants.namespaces.from to All in the endpoint, or put the tenant in namespace {}",
+                endpoint.object.namespace()
+            );
+            let finding = Finding::error("namespace-not-allowed", message).hint(hint);
+            findings.push(tenant.finding("spec.endpointRef.namespace", finding));
+            continue;
+        }
+        let path = tenant.object.path();
+        if let Some(first) = admitted.iter().find(|other| other.object.path() == path) {
+            if first.object.key() != tenant.object.key() {
+                let message = format!("the path {path:?} is already that of {}", first.id_and_place());
+                let finding =
+                    Finding::error("path-taken", message).hint("give one of them another spec.path");
+                let field = if tenant.object.spec.path.is_some() { "spec.path" } else { "metadata.name" };
+                findings.push(tenant.finding(field, finding));
+            }
+            continue;
+        }
+        wider_limits(endpoint, tenant, &mut findings);
+        admitted.push(tenant);
+    }
+    (admitted, findings)
+}
+
+fn allows(endpoint: &ScimEndpoint, tenant: &ScimTenant) -> bool {
+    match endpoint.spec.allowed_tenants.namespaces.from {
+        NamespaceFrom::All => true,
+        NamespaceFrom::Same => endpoint.namespace() == tenant.namespace(),
+    }
+}
+
+fn wider_limits(endpoint: &Located<ScimEndpoint>, tenant: &Located<ScimTenant>, findings: &mut Vec<Finding>) {
+    let outer: Limits = endpoint.object.spec.limits.into();
+    let TenantLimits { max_body_bytes, max_bulk_operations, max_bulk_payload_bytes, max_page_size } =
+        tenant.object.spec.limits;
+    let limits = [
+        ("maxBodyBytes", max_body_bytes, outer.max_body_bytes),
+        ("maxBulkOperations", max_bulk_operations.map(Into::into), outer.max_bulk_operations.into()),
+        ("maxBulkPayloadBytes", max_bulk_payload_bytes, outer.max_bulk_payload_bytes),
+        ("maxPageSize", max_page_size.map(Into::into), outer.max_page_size.into()),
+    ];
+    for (field, inner, outer) in limits {
+        if let Some(inner) = inner.filter(|inner| *inner > outer) {
+            let message = format!("{inner} has no effect: {} allows {outer}", endpoint.id_and_place());
+            let finding =
+                Finding::warning("limit-too-wide", message).hint("raise the endpoint's limit, or lower this");
+            findings.push(tenant.finding(&format!("spec.limits.{field}"), finding));
+        }
+    }
+}
+
+/// The endpoint's limits, narrowed by a tenant's.
+fn narrow(outer: Limits, inner: TenantLimits) -> Limits {
+    let TenantLimits { max_body_bytes, max_bulk_operations, max_bulk_payload_bytes, max_page_size } = inner;
+    Limits {
+        max_body_bytes: max_body_bytes.unwrap_or(u64::MAX).min(outer.max_body_bytes),
+        max_bulk_operations: max_bulk_operations.unwrap_or(u32::MAX).min(outer.max_bulk_operations),
+        max_bulk_payload_bytes: max_bulk_payload_bytes.unwrap_or(u64::MAX).min(outer.max_bulk_payload_bytes),
+        max_page_size: max_page_size.unwrap_or(u32::MAX).min(outer.max_page_size),
+    }
+}
+
+impl From<IdentityProvider> for Dialect {
+    fn from(provider: IdentityProvider) -> Self {
+        match provider {
+            IdentityProvider::Strict => Self::Strict,
+            IdentityProvider::Generic => Self::Generic,
+        }
+    }
+}
+
+/// Where one of a tenant's tokens is.
+pub(super) struct TokenReference {
+    /// The token's name, for logs.
+    name: String,
+    /// The Secret, in the tenant's namespace.
+    pub(super) secret: String,
+    key: String,
+    /// The field that names the Secret.
+    field: String,
+}
+
+/// Where a tenant's tokens are: the main one first.
+pub(super) fn token_references(tenant: &ScimTenant) -> Vec<TokenReference> {
+    let bearer = &tenant.spec.authentication.bearer;
+    let main = TokenReference {
+        name: TOKEN_KEY.to_owned(),
+        secret: tenant.token_secret(),
+        key: TOKEN_KEY.to_owned(),
+        field: "spec.authentication.bearer.secretName".to_owned(),
+    };
+    let more = bearer.tokens.iter().enumerate().map(|(index, token)| TokenReference {
+        name: token.name.clone(),
+        secret: token.secret_key_ref.name.clone(),
+        key: token.secret_key_ref.key.clone(),
+        field: format!("spec.authentication.bearer.tokens[{index}].secretKeyRef"),
+    });
+    std::iter::once(main).chain(more).collect()
+}
+
+/// The digest of one token, perhaps with a warning; or why there is none.
+pub(super) fn digest(
+    tenant: &Located<ScimTenant>,
+    reference: &TokenReference,
+    secrets: &[Located<Secret>],
+) -> Result<(TokenDigest, Option<Finding>), Finding> {
+    let TokenReference { name, secret, key, field } = reference;
+    let namespace = tenant.object.namespace();
+    let Some(found) = find_secret(secrets, namespace, secret) else {
+        let finding = Finding::error("secret-missing", format!("there is no Secret {namespace}/{secret}"));
+        return Err(tenant.finding(field, finding.hint("add its manifest to the folder")));
+    };
+    let Some(value) = found.object.data.get(key) else {
+        let message = format!("{} has no key {key:?}", found.id_and_place());
+        let keys: Vec<_> = found.object.data.keys().map(String::as_str).collect();
+        let hint = if keys.is_empty() {
+            "it has no keys".to_owned()
+        } else {
+            format!("its keys are {}", keys.join(", "))
+        };
+        return Err(tenant.finding(field, Finding::error("secret-key-missing", message).hint(hint)));
+    };
+    let at = |finding: Finding| {
+        let field = ["stringData", "data"].map(|map| super::yaml::child(map, key));
+        let field = field.iter().find(|field| found.source.has(field)).unwrap_or(&field[0]);
+        found.finding(field, finding)
+    };
+    let token = value.trim_ascii();
+    if token.is_empty() {
+        return Err(at(Finding::error("token-empty", "the token is empty").hint("put a random token there")));
+    }
+    // RFC 6750 section 2.1: what can stand after `Bearer`.
+    let end = token.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last + 1);
+    let sendable = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(byte);
+    if end == 0 || !token[..end].iter().all(sendable) {
+        let message = "the token has characters that cannot stand in an Authorization header";
+        let hint = "use letters, digits and - . _ ~ + / (RFC 6750); in data the whole value is base64";
+        return Err(at(Finding::error("token-characters", message).hint(hint)));
+    }
+    let warning = if token.len() < MIN_TOKEN_LENGTH {
+        let message = format!("the token has {} characters and can be guessed", token.len());
+        let hint = format!(
+            "use {MIN_TOKEN_LENGTH} or more random characters, such as `openssl rand -hex 32` prints"
+        );
+        Some(at(Finding::warning("token-short", message).hint(hint)))
+    } else if token.len() != value.len() {
+        let message = "there is white space around the token; it is not part of the token";
+        Some(at(
+            Finding::warning("token-space", message).hint("remove it: `printf %s TOKEN | base64` adds none")
+        ))
+    } else {
+        None
+    };
+    let sha256 = Sha256::digest(token).iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok((TokenDigest { name: name.clone(), sha256 }, warning))
+}

@@ -1,0 +1,255 @@
+//! A folder of manifests, read and compiled: what `serve --manifests DIR` serves.
+//!
+//! Secrets come from the folder, then from those made on an earlier run. A tenant without one gets one made, but only
+//! when everything else is right: an error changes nothing.
+
+use std::{
+    collections::HashSet,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    ServerConfig,
+    compile::{admit, compile},
+    findings::{self, Finding, has_errors},
+    objects::{Located, Object, Objects, find_secret},
+    tokens::{self, NewSecret},
+    validate::{self, File},
+    yaml::Source,
+};
+use crate::crd::ScimEndpoint;
+
+/// What to load.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The folder of manifests, or one file.
+    pub manifests: PathBuf,
+    /// The data folder; made Secrets are under it.
+    pub data: PathBuf,
+    /// `NAMESPACE/NAME` of the endpoint to serve; needed when there are several.
+    pub endpoint: Option<String>,
+}
+
+/// A folder that compiles.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What to serve.
+    pub config: ServerConfig,
+    /// The bearer Secrets that were made just now.
+    pub generated: Vec<GeneratedSecret>,
+    /// What is probably not meant, but is no error.
+    pub warnings: Vec<Finding>,
+}
+
+/// A bearer Secret that was made. In its file the token stands after `  token: `.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GeneratedSecret {
+    /// `NAMESPACE/NAME` of the tenant.
+    pub tenant: String,
+    /// The tenant's path.
+    pub tenant_path: String,
+    /// The Secret manifest.
+    pub token_file: PathBuf,
+}
+
+/// Why a folder cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The manifests are wrong; errors are among the findings.
+    #[error("{}", render(.0))]
+    Findings(Vec<Finding>),
+    /// A file or folder cannot be read.
+    #[error("cannot read {}: {error}", .path.display())]
+    Unreadable {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// A made Secret cannot be written.
+    #[error("cannot write {}: {error}", .path.display())]
+    Unwritable {
+        /// The Secret manifest.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// There is nothing to serve.
+    #[error("there is no ScimEndpoint in {}: add one, or name the folder that has it", .0.display())]
+    NoEndpoint(PathBuf),
+    /// One server serves one endpoint.
+    #[error("there are {} ScimEndpoints: choose one with --endpoint {}", .0.len(), .0.join(" or --endpoint "))]
+    SeveralEndpoints(Vec<String>),
+    /// The endpoint that was asked for is not there.
+    #[error("there is no ScimEndpoint {asked}; there is {}", .there.join(" and "))]
+    UnknownEndpoint {
+        /// What was asked for.
+        asked: String,
+        /// What there is.
+        there: Vec<String>,
+    },
+}
+
+fn render(findings: &[Finding]) -> String {
+    findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// Reads, checks and compiles a folder.
+pub fn load(options: &Options) -> Result<Loaded, LoadError> {
+    load_files(options, &read_files(options)?)
+}
+
+/// All manifests of [`Options`]: those of the folder, then the Secrets made earlier.
+pub(super) fn read_files(options: &Options) -> Result<Vec<File>, LoadError> {
+    let mut files = collect(&options.manifests)?;
+    let made = tokens::folder(&options.data);
+    if made.is_dir() {
+        // The data folder may be inside the folder of manifests.
+        let mut known: HashSet<String> = files.iter().map(|file| file.name.clone()).collect();
+        files.extend(collect(&made)?.into_iter().filter(|file| known.insert(file.name.clone())));
+    }
+    Ok(files)
+}
+
+/// Checks and compiles manifests that were read.
+pub(super) fn load_files(options: &Options, files: &[File]) -> Result<Loaded, LoadError> {
+    let (mut objects, mut findings) = validate::read(files);
+    // A Secret of the folder stands before one made earlier, which is no duplicate but out of use.
+    let made = tokens::folder(&options.data).display().to_string();
+    let mut seen = HashSet::new();
+    objects.secrets.retain(|secret| {
+        let is_made = secret.place("").is_some_and(|place| place.file.starts_with(&made));
+        seen.insert(secret.object.key()) || !is_made
+    });
+    findings.extend(validate::across(&objects));
+    findings::sort(&mut findings);
+    if has_errors(&findings) {
+        return Err(LoadError::Findings(findings));
+    }
+    let endpoint = choose(options, &objects)?;
+    let new = missing_secrets(options, endpoint, &objects)?;
+    let mut secrets = objects.secrets.clone();
+    secrets.extend(new.iter().map(|new| Located { object: new.secret.clone(), source: Source::default() }));
+    let (config, _) = compile(endpoint, &objects.tenants, &secrets).map_err(LoadError::Findings)?;
+    let mut generated = Vec::new();
+    for new in new {
+        new.write().map_err(|error| LoadError::Unwritable { path: new.file.clone(), error })?;
+        let NewSecret { tenant, tenant_path, file, .. } = new;
+        generated.push(GeneratedSecret { tenant, tenant_path, token_file: file });
+    }
+    Ok(Loaded { config, generated, warnings: findings })
+}
+
+fn choose<'a>(options: &Options, objects: &'a Objects) -> Result<&'a Located<ScimEndpoint>, LoadError> {
+    let there = || objects.endpoints.iter().map(|endpoint| endpoint.object.key()).collect::<Vec<_>>();
+    match (&options.endpoint, objects.endpoints.as_slice()) {
+        (_, []) => Err(LoadError::NoEndpoint(options.manifests.clone())),
+        (None, [endpoint]) => Ok(endpoint),
+        (None, _) => Err(LoadError::SeveralEndpoints(there())),
+        (Some(asked), endpoints) => endpoints
+            .iter()
+            .find(|endpoint| endpoint.object.key() == *asked)
+            .ok_or_else(|| LoadError::UnknownEndpoint { asked: asked.clone(), there: there() }),
+    }
+}
+
+/// Makes, without writing them, the bearer Secrets that no manifest holds. Two tenants may share one.
+fn missing_secrets(
+    options: &Options,
+    endpoint: &Located<ScimEndpoint>,
+    objects: &Objects,
+) -> Result<Vec<NewSecret>, LoadError> {
+    let mut new: Vec<NewSecret> = Vec::new();
+    for tenant in admit(endpoint, &objects.tenants).0 {
+        let tenant = &tenant.object;
+        let name = tenant.token_secret();
+        let is_new =
+            new.iter().any(|new| new.secret.namespace() == tenant.namespace() && new.secret.name() == name);
+        if !is_new && find_secret(&objects.secrets, tenant.namespace(), &name).is_none() {
+            let path = tokens::folder(&options.data);
+            new.push(
+                tokens::make(tenant, &options.data).map_err(|error| LoadError::Unwritable { path, error })?,
+            );
+        }
+    }
+    Ok(new)
+}
+
+/// The manifests at a path: the file, or every `*.yaml` and `*.yml` in the folder and below, in order of name.
+///
+/// Hidden entries are passed over: editors keep unfinished text there, and Kubernetes the targets of the links that
+/// make up a mounted `ConfigMap`.
+pub fn collect(path: &Path) -> Result<Vec<File>, LoadError> {
+    let mut files = Vec::new();
+    let mut visited = HashSet::new();
+    walk(path, true, &mut visited, &mut files)?;
+    Ok(files)
+}
+
+fn walk(
+    path: &Path,
+    named: bool,
+    visited: &mut HashSet<PathBuf>,
+    files: &mut Vec<File>,
+) -> Result<(), LoadError> {
+    let unreadable = |error| LoadError::Unreadable { path: path.to_owned(), error };
+    let kind = match fs::metadata(path) {
+        Ok(metadata) => metadata,
+        // Gone since the folder was listed, or a link to nothing: not there.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !named => return Ok(()),
+        Err(error) => return Err(unreadable(error)),
+    };
+    if kind.is_dir() {
+        // Links can make a circle.
+        if !visited.insert(fs::canonicalize(path).map_err(unreadable)?) {
+            return Ok(());
+        }
+        let mut entries = fs::read_dir(path)
+            .and_then(|entries| {
+                entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()
+            })
+            .map_err(unreadable)?;
+        entries.sort();
+        for entry in entries {
+            let hidden = entry.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+            if !hidden {
+                walk(&entry, false, visited, files)?;
+            }
+        }
+    } else if named || kind.is_file() && path.extension().is_some_and(|end| end == "yaml" || end == "yml") {
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !named => return Ok(()),
+            Err(error) => return Err(unreadable(error)),
+        };
+        files.push(File { name: path.display().to_string(), text });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn quickstart(data: &Path) -> Options {
+        let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart");
+        Options { manifests, data: data.to_owned(), endpoint: None }
+    }
+
+    #[test]
+    fn quickstart_loads_and_the_made_token_is_used_again() {
+        let data = tempfile::tempdir().unwrap();
+        let first = load(&quickstart(data.path())).unwrap();
+        assert_eq!(first.warnings, []);
+        let [made] = first.generated.as_slice() else { panic!("one Secret is made: {:?}", first.generated) };
+        assert_eq!((made.tenant.as_str(), made.tenant_path.as_str()), ("identity/acme", "acme"));
+        assert_eq!(fs::metadata(&made.token_file).unwrap().permissions().mode() & 0o777, 0o600);
+
+        let second = load(&quickstart(data.path())).unwrap();
+        assert_eq!(second.generated, []);
+        assert_eq!(second.config, first.config);
+    }
+}

@@ -1,0 +1,143 @@
+//! The objects of a set of manifests, typed, each with where it was written.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::{
+    findings::{Finding, Location},
+    yaml::Source,
+};
+use crate::crd::{ScimEndpoint, ScimTenant};
+
+/// An object and where it was written.
+#[derive(Debug, Clone)]
+pub struct Located<T> {
+    /// The object.
+    pub object: T,
+    /// Where its parts are; the default when it did not come from a file.
+    pub source: Source,
+}
+
+/// What a set of manifests holds for us, in the order written.
+#[derive(Default)]
+pub struct Objects {
+    /// The `ScimEndpoint`s.
+    pub endpoints: Vec<Located<ScimEndpoint>>,
+    /// The `ScimTenant`s.
+    pub tenants: Vec<Located<ScimTenant>>,
+    /// The `Secret`s.
+    pub secrets: Vec<Located<Secret>>,
+}
+
+/// A Kubernetes `Secret`. It has no `Debug`, so that its values cannot reach a log.
+#[derive(Clone)]
+pub struct Secret {
+    /// Name and namespace.
+    pub metadata: ObjectMeta,
+    /// The decoded values, from `data` and `stringData`.
+    pub data: BTreeMap<String, Vec<u8>>,
+}
+
+/// What all kinds have.
+pub trait Object {
+    /// The kind, as manifests write it.
+    const KIND: &'static str;
+
+    /// The object's metadata.
+    fn metadata(&self) -> &ObjectMeta;
+
+    /// The namespace; `default` when absent, as for `kubectl`.
+    fn namespace(&self) -> &str {
+        self.metadata().namespace.as_deref().unwrap_or("default")
+    }
+
+    /// The name.
+    fn name(&self) -> &str {
+        self.metadata().name.as_deref().unwrap_or_default()
+    }
+
+    /// `NAMESPACE/NAME`.
+    fn key(&self) -> String {
+        format!("{}/{}", self.namespace(), self.name())
+    }
+}
+
+impl Object for ScimEndpoint {
+    const KIND: &'static str = "ScimEndpoint";
+
+    fn metadata(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+}
+
+impl Object for ScimTenant {
+    const KIND: &'static str = "ScimTenant";
+
+    fn metadata(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+}
+
+impl Object for Secret {
+    const KIND: &'static str = "Secret";
+
+    fn metadata(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+}
+
+impl<T: Object> Located<T> {
+    /// `KIND NAMESPACE/NAME`, as findings name objects.
+    #[must_use]
+    pub fn id(&self) -> String {
+        format!("{} {}", T::KIND, self.object.key())
+    }
+
+    /// `KIND NAMESPACE/NAME (FILE:LINE:COLUMN)`, for a finding about another object.
+    #[must_use]
+    pub fn id_and_place(&self) -> String {
+        match self.place("metadata.name") {
+            Some(place) => format!("{} ({place})", self.id()),
+            None => self.id(),
+        }
+    }
+
+    /// Where the value of a field is.
+    #[must_use]
+    pub fn place(&self, field: &str) -> Option<Location> {
+        self.source.value(field)
+    }
+
+    /// Makes a finding one about a field of this object.
+    #[must_use]
+    pub fn finding(&self, field: &str, finding: Finding) -> Finding {
+        finding.at(self.place(field)).object(self.id()).field(field)
+    }
+}
+
+impl Objects {
+    /// The endpoint a tenant refers to.
+    #[must_use]
+    pub fn endpoint_of(&self, tenant: &ScimTenant) -> Option<&Located<ScimEndpoint>> {
+        self.endpoints.iter().find(|endpoint| refers_to(tenant, &endpoint.object))
+    }
+}
+
+/// Whether a tenant's `spec.endpointRef` names this endpoint.
+#[must_use]
+pub fn refers_to(tenant: &ScimTenant, endpoint: &ScimEndpoint) -> bool {
+    let reference = &tenant.spec.endpoint_ref;
+    reference.name == endpoint.name()
+        && reference.namespace.as_deref().unwrap_or(tenant.namespace()) == endpoint.namespace()
+}
+
+/// The Secret of a namespace and name; the first when there are several.
+#[must_use]
+pub fn find_secret<'a>(
+    secrets: &'a [Located<Secret>],
+    namespace: &str,
+    name: &str,
+) -> Option<&'a Located<Secret>> {
+    secrets.iter().find(|secret| secret.object.namespace() == namespace && secret.object.name() == name)
+}

@@ -1,0 +1,96 @@
+//! What is wrong between objects that are each right: an API server takes them all, and something is not served.
+
+use std::collections::{HashMap, hash_map::Entry};
+
+use crate::{
+    config::{
+        compile,
+        findings::Finding,
+        objects::{Located, Object, Objects, find_secret},
+    },
+    crd::ScimTenant,
+};
+
+/// All findings between objects.
+pub(super) fn check(objects: &Objects) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    duplicates(&objects.endpoints, &mut findings);
+    duplicates(&objects.tenants, &mut findings);
+    duplicates(&objects.secrets, &mut findings);
+    hosts(objects, &mut findings);
+    for tenant in &objects.tenants {
+        if objects.endpoint_of(&tenant.object).is_none() {
+            findings.push(endpoint_missing(tenant, objects));
+        }
+        // A Secret that is not among the manifests may be in the cluster, or is made.
+        for reference in compile::token_references(&tenant.object) {
+            if find_secret(&objects.secrets, tenant.object.namespace(), &reference.secret).is_some()
+                && let Err(finding) | Ok((_, Some(finding))) =
+                    compile::digest(tenant, &reference, &objects.secrets)
+            {
+                findings.push(finding);
+            }
+        }
+    }
+    for endpoint in &objects.endpoints {
+        findings.extend(compile::admit(endpoint, &objects.tenants).1);
+    }
+    findings
+}
+
+fn duplicates<T: Object>(objects: &[Located<T>], findings: &mut Vec<Finding>) {
+    let mut seen: HashMap<String, &Located<T>> = HashMap::new();
+    for located in objects {
+        match seen.entry(located.object.key()) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(located);
+            }
+            Entry::Occupied(first) => {
+                let message =
+                    format!("the object is written twice: the other is {}", first.get().id_and_place());
+                let finding = Finding::error("duplicate-object", message).hint("rename one or remove it");
+                findings.push(located.finding("metadata.name", finding));
+            }
+        }
+    }
+}
+
+fn hosts(objects: &Objects, findings: &mut Vec<Finding>) {
+    let mut seen = HashMap::new();
+    for endpoint in &objects.endpoints {
+        let Some(host) = &endpoint.object.spec.host else { continue };
+        match seen.entry(host) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(endpoint);
+            }
+            Entry::Occupied(first) if first.get().object.key() != endpoint.object.key() => {
+                let message = format!("the host {host} is already that of {}", first.get().id_and_place());
+                let finding =
+                    Finding::error("host-taken", message).hint("give each endpoint a host of its own");
+                findings.push(endpoint.finding("spec.host", finding));
+            }
+            // The same object twice is a finding of its own.
+            Entry::Occupied(_) => {}
+        }
+    }
+}
+
+fn endpoint_missing(tenant: &Located<ScimTenant>, objects: &Objects) -> Finding {
+    let reference = &tenant.object.spec.endpoint_ref;
+    let namespace = reference.namespace.as_deref().unwrap_or(tenant.object.namespace());
+    let message = format!("there is no ScimEndpoint {namespace}/{} among the manifests", reference.name);
+    let elsewhere = objects.endpoints.iter().find(|endpoint| endpoint.object.name() == reference.name);
+    let names = objects.endpoints.iter().map(|endpoint| endpoint.object.name());
+    let hint = if let Some(endpoint) = elsewhere {
+        format!(
+            "{} has that name: set spec.endpointRef.namespace to {}",
+            endpoint.id(),
+            endpoint.object.namespace()
+        )
+    } else if let Some(name) = super::nearest(&reference.name, names) {
+        format!("did you mean {name}?")
+    } else {
+        "name an endpoint that is there, or add its manifest".to_owned()
+    };
+    tenant.finding("spec.endpointRef.name", Finding::error("endpoint-missing", message).hint(hint))
+}
