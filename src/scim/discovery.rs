@@ -105,3 +105,154 @@ pub fn resource_type(resource_type: &ResourceType, base_url: &str) -> Value {
     }
     document
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scim::schema::Registry;
+
+    const BASE: &str = "https://scim.example.com/acme/scim/v2";
+
+    #[test]
+    fn service_provider_config_states_the_limits_in_force() {
+        let capabilities = Capabilities {
+            max_bulk_operations: 1000,
+            max_bulk_payload_bytes: 4_194_304,
+            max_page_size: 500,
+            cursor_timeout_seconds: 3600,
+        };
+        insta::assert_json_snapshot!(service_provider_config(&capabilities, BASE), @r#"
+        {
+          "schemas": [
+            "urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig"
+          ],
+          "patch": {
+            "supported": true
+          },
+          "bulk": {
+            "supported": true,
+            "maxOperations": 1000,
+            "maxPayloadSize": 4194304
+          },
+          "filter": {
+            "supported": true,
+            "maxResults": 500
+          },
+          "changePassword": {
+            "supported": false
+          },
+          "sort": {
+            "supported": true
+          },
+          "etag": {
+            "supported": true
+          },
+          "pagination": {
+            "cursor": true,
+            "index": true,
+            "defaultPaginationMethod": "index",
+            "defaultPageSize": 500,
+            "maxPageSize": 500,
+            "cursorTimeout": 3600
+          },
+          "authenticationSchemes": [
+            {
+              "type": "oauthbearertoken",
+              "name": "Bearer token",
+              "description": "A token in the Authorization header: \"Authorization: Bearer TOKEN\"",
+              "specUri": "https://www.rfc-editor.org/info/rfc6750",
+              "primary": true
+            }
+          ],
+          "meta": {
+            "resourceType": "ServiceProviderConfig",
+            "location": "https://scim.example.com/acme/scim/v2/ServiceProviderConfig"
+          }
+        }
+        "#);
+    }
+
+    #[test]
+    fn resource_types_name_their_schemas() {
+        let registry = Registry::core();
+        let documents: Vec<Value> = registry.resource_types.iter().map(|t| resource_type(t, BASE)).collect();
+        insta::assert_json_snapshot!(documents, @r#"
+        [
+          {
+            "schemas": [
+              "urn:ietf:params:scim:schemas:core:2.0:ResourceType"
+            ],
+            "id": "User",
+            "name": "User",
+            "description": "User Account",
+            "endpoint": "/Users",
+            "schema": "urn:ietf:params:scim:schemas:core:2.0:User",
+            "schemaExtensions": [
+              {
+                "schema": "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User",
+                "required": false
+              }
+            ],
+            "meta": {
+              "resourceType": "ResourceType",
+              "location": "https://scim.example.com/acme/scim/v2/ResourceTypes/User"
+            }
+          },
+          {
+            "schemas": [
+              "urn:ietf:params:scim:schemas:core:2.0:ResourceType"
+            ],
+            "id": "Group",
+            "name": "Group",
+            "description": "Group",
+            "endpoint": "/Groups",
+            "schema": "urn:ietf:params:scim:schemas:core:2.0:Group",
+            "meta": {
+              "resourceType": "ResourceType",
+              "location": "https://scim.example.com/acme/scim/v2/ResourceTypes/Group"
+            }
+          }
+        ]
+        "#);
+    }
+
+    #[test]
+    fn schemas_state_every_characteristic() {
+        let registry = Registry::core();
+        let documents: Vec<Value> = registry.schemas().into_iter().map(|s| schema(s, BASE)).collect();
+        assert_eq!(
+            documents[0]["meta"]["location"],
+            format!("{BASE}/Schemas/{}", documents[0]["id"].as_str().unwrap())
+        );
+        insta::assert_json_snapshot!(documents[0]["attributes"][0], @r#"
+        {
+          "name": "userName",
+          "type": "string",
+          "multiValued": false,
+          "description": "Unique identifier for the user, typically used to sign in; unique without regard to case",
+          "required": true,
+          "caseExact": false,
+          "mutability": "readWrite",
+          "returned": "default",
+          "uniqueness": "server"
+        }
+        "#);
+        insta::assert_json_snapshot!(documents[2]["attributes"][1]["subAttributes"][1], @r#"
+        {
+          "name": "$ref",
+          "type": "reference",
+          "multiValued": false,
+          "description": "The URI of the member",
+          "required": false,
+          "caseExact": true,
+          "mutability": "immutable",
+          "returned": "default",
+          "uniqueness": "none",
+          "referenceTypes": [
+            "User",
+            "Group"
+          ]
+        }
+        "#);
+    }
+}

@@ -195,3 +195,114 @@ fn parts(value: &mut Value, mut project: impl FnMut(&mut Map<String, Value>)) ->
         _ => true,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::scim::schema::{
+        ENTERPRISE_USER_SCHEMA, GROUP_SCHEMA, Registry, Schema, SchemaExtension, USER_SCHEMA,
+    };
+
+    fn paths(names: &str) -> Vec<&str> {
+        names.split(',').collect()
+    }
+
+    fn shown(resource_type: &ResourceType, attributes: &str, excluded: &str, resource: &Value) -> String {
+        let mut resource = resource.clone();
+        let projection = Projection::parse(&paths(attributes), &paths(excluded)).unwrap();
+        projection.apply(resource_type, &mut resource);
+        resource.to_string()
+    }
+
+    fn jensen() -> Value {
+        json!({
+            "schemas": ["U"], "id": "1", "userName": "b", "name": {"givenName": "B", "familyName": "J"},
+            "emails": [{"value": "b@x", "type": "work"}, {"type": "home"}], "groups": [{"value": "g"}],
+            ENTERPRISE_USER_SCHEMA: {"department": "d", "manager": {"value": "2", "$ref": "r"}},
+            "meta": {"version": "v", "created": "c"},
+        })
+    }
+
+    #[test]
+    fn attributes_show_what_was_asked_for_and_what_always_is() {
+        let user = Registry::core();
+        let user = user.by_name("User").unwrap();
+        let only = |names: &str| shown(user, names, "", &jensen());
+        insta::assert_snapshot!(only("userName"), @r#"{"schemas":["U"],"id":"1","userName":"b"}"#);
+        insta::assert_snapshot!(only("USERNAME, nope,,meta"), @r#"{"schemas":["U"],"id":"1","userName":"b","meta":{"version":"v","created":"c"}}"#);
+        insta::assert_snapshot!(only("name.familyName,emails.value"), @r#"{"schemas":["U"],"id":"1","name":{"familyName":"J"},"emails":[{"value":"b@x"}]}"#);
+        insta::assert_snapshot!(only("name,name.familyName"), @r#"{"schemas":["U"],"id":"1","name":{"givenName":"B","familyName":"J"}}"#);
+        insta::assert_snapshot!(only("urn:ietf:params:scim:schemas:core:2.0:User:userName"), @r#"{"schemas":["U"],"id":"1","userName":"b"}"#);
+        insta::assert_snapshot!(only("urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department"), @r#"{"schemas":["U"],"id":"1","urn:ietf:params:scim:schemas:extension:enterprise:2.0:User":{"department":"d"}}"#);
+        insta::assert_snapshot!(only("urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager.value"), @r#"{"schemas":["U"],"id":"1","urn:ietf:params:scim:schemas:extension:enterprise:2.0:User":{"manager":{"value":"2"}}}"#);
+        insta::assert_snapshot!(only("urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"), @r#"{"schemas":["U"],"id":"1","urn:ietf:params:scim:schemas:extension:enterprise:2.0:User":{"department":"d","manager":{"value":"2","$ref":"r"}}}"#);
+        insta::assert_snapshot!(only("nope"), @r#"{"schemas":["U"],"id":"1"}"#);
+        insta::assert_snapshot!(only(USER_SCHEMA), @r#"{"schemas":["U"],"id":"1","userName":"b","name":{"givenName":"B","familyName":"J"},"emails":[{"value":"b@x","type":"work"},{"type":"home"}],"groups":[{"value":"g"}]}"#);
+    }
+
+    #[test]
+    fn excluded_attributes_are_gone_but_never_what_always_is() {
+        let user = Registry::core();
+        let user = user.by_name("User").unwrap();
+        let without = |names: &str| {
+            let names = format!("{names},groups,userName");
+            shown(user, "", &names, &jensen())
+        };
+        insta::assert_snapshot!(without("id,schemas,name,emails,meta.created,urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"), @r#"{"schemas":["U"],"id":"1","meta":{"version":"v"}}"#);
+        insta::assert_snapshot!(without("name.givenName,emails.type,meta,urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager"), @r#"{"schemas":["U"],"id":"1","name":{"familyName":"J"},"emails":[{"value":"b@x"}],"urn:ietf:params:scim:schemas:extension:enterprise:2.0:User":{"department":"d"}}"#);
+    }
+
+    #[test]
+    fn both_parameters_at_once_are_refused() {
+        insta::assert_snapshot!(Projection::parse(&["userName"], &["name"]).unwrap_err(), @r#"400 invalidValue: "attributes" and "excludedAttributes" exclude each other: send one of them"#);
+        assert_eq!(Projection::parse(&["", " "], &[""]), Ok(Projection::Default));
+    }
+
+    #[test]
+    fn members_are_loaded_only_when_shown() {
+        let registry = Registry::core();
+        let (user, group) = (registry.by_name("User").unwrap(), registry.by_name("Group").unwrap());
+        let load = |attributes: &str, excluded: &str| {
+            Projection::parse(&paths(attributes), &paths(excluded)).unwrap().load(group).members
+        };
+        assert!(load("", ""));
+        assert!(load("members.value", "") && load("Members", "") && load(GROUP_SCHEMA, ""));
+        assert!(!load("displayName", ""));
+        assert!(!load("", "members") && load("", "members.display") && load("", "displayName"));
+        let only = Projection::parse(&["userName"], &[]).unwrap();
+        assert_eq!(only.load(user), Load { members: false, groups: true });
+    }
+
+    #[test]
+    fn returned_rules_hold_at_every_level() {
+        let schema = |id: &str| -> Arc<Schema> {
+            let attributes = json!([
+                {"name": "shown"}, {"name": "fixed", "returned": "always"}, {"name": "hidden", "returned": "never"},
+                {"name": "asked", "returned": "request"},
+                {"name": "whole", "type": "complex", "subAttributes": [
+                    {"name": "shown"}, {"name": "fixed", "returned": "always"}, {"name": "asked", "returned": "request"},
+                    {"name": "hidden", "returned": "never"},
+                ]},
+            ]);
+            serde_json::from_value(json!({"id": id, "name": id, "attributes": attributes})).unwrap()
+        };
+        let extension = SchemaExtension::new(schema("urn:x:E"), false);
+        let thing = ResourceType::new("Thing", "/Things", "", schema("urn:x:T"), vec![extension]);
+        let part = json!({"shown": 1, "fixed": 2, "asked": 3, "hidden": 4});
+        let mut all = part.clone();
+        all["whole"] = part;
+        let mut resource = all.clone();
+        resource["urn:x:E"] = all;
+        let shown = |attributes: &str, excluded: &str| shown(&thing, attributes, excluded, &resource);
+        insta::assert_snapshot!(shown("", ""), @r#"{"shown":1,"fixed":2,"whole":{"shown":1,"fixed":2},"urn:x:E":{"shown":1,"fixed":2,"whole":{"shown":1,"fixed":2}}}"#);
+        insta::assert_snapshot!(shown("asked,hidden", ""), @r#"{"fixed":2,"asked":3,"urn:x:E":{"fixed":2}}"#);
+        insta::assert_snapshot!(shown("whole", ""), @r#"{"fixed":2,"whole":{"shown":1,"fixed":2},"urn:x:E":{"fixed":2}}"#);
+        insta::assert_snapshot!(shown("whole,whole.asked", ""), @r#"{"fixed":2,"whole":{"shown":1,"fixed":2,"asked":3},"urn:x:E":{"fixed":2}}"#);
+        insta::assert_snapshot!(shown("whole.asked,whole.hidden", ""), @r#"{"fixed":2,"whole":{"fixed":2,"asked":3},"urn:x:E":{"fixed":2}}"#);
+        insta::assert_snapshot!(shown("urn:x:E:whole.shown", ""), @r#"{"fixed":2,"urn:x:E":{"fixed":2,"whole":{"shown":1,"fixed":2}}}"#);
+        insta::assert_snapshot!(shown("", "fixed,whole.fixed,whole.shown,urn:x:E"), @r#"{"shown":1,"fixed":2,"whole":{"fixed":2},"urn:x:E":{"fixed":2}}"#);
+        insta::assert_snapshot!(shown("", "shown,whole"), @r#"{"fixed":2,"urn:x:E":{"shown":1,"fixed":2,"whole":{"shown":1,"fixed":2}}}"#);
+    }
+}

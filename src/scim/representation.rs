@@ -24,10 +24,14 @@ pub fn write(resource: &Resource, base_url: &str, projection: &Projection, out: 
     }
     let mut value = to_value(resource, base_url);
     projection.apply(&resource.resource_type, &mut value);
-    serde_json::to_writer(out, &value).expect("a JSON value can be written to memory");
+    out.extend_from_slice(value.to_string().as_bytes());
 }
 
 /// The full representation, for filters and projections.
+///
+/// # Panics
+///
+/// When the body is no JSON object, which a store never keeps.
 #[must_use]
 pub fn to_value(resource: &Resource, base_url: &str) -> Value {
     let mut value: Map<String, Value> =
@@ -183,5 +187,109 @@ impl fmt::Write for Json<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.text(text);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::scim::member::{GroupRef, Member};
+    use crate::scim::resource::Related;
+    use crate::scim::schema::{GROUP_SCHEMA, Registry, USER_SCHEMA};
+
+    const BASE: &str = "https://scim.example.com/acme/scim/v2";
+
+    fn resource(name: &str, body: &Value, related: Related) -> Resource {
+        Resource {
+            resource_type: Arc::clone(Registry::core().by_name(name).unwrap()),
+            id: "0192".to_owned(),
+            version: 3,
+            created: "2026-01-23T04:56:22Z".parse().unwrap(),
+            last_modified: "2026-05-13T04:42:34.987654Z".parse().unwrap(),
+            body: Bytes::from(body.to_string()),
+            related,
+        }
+    }
+
+    fn written(resource: &Resource, projection: &Projection) -> String {
+        let mut out = Vec::new();
+        write(resource, BASE, projection, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn user_with_groups_is_body_then_groups_then_meta() {
+        let groups = vec![
+            GroupRef { id: "g1".to_owned(), display: Some("Tour \"Guides\"".to_owned()), direct: true },
+            GroupRef { id: "g2".to_owned(), display: None, direct: false },
+        ];
+        let body = json!({"schemas": [USER_SCHEMA], "id": "0192", "userName": "b"});
+        let user = resource("User", &body, Related { members: None, groups: Some(groups) });
+        insta::assert_snapshot!(written(&user, &Projection::Default), @r#"{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"id":"0192","userName":"b","groups":[{"value":"g1","$ref":"https://scim.example.com/acme/scim/v2/Groups/g1","display":"Tour \"Guides\"","type":"direct"},{"value":"g2","$ref":"https://scim.example.com/acme/scim/v2/Groups/g2","type":"indirect"}],"meta":{"resourceType":"User","created":"2026-01-23T04:56:22.000Z","lastModified":"2026-05-13T04:42:34.987Z","location":"https://scim.example.com/acme/scim/v2/Users/0192","version":"W/\"3-04c02258\""}}"#);
+    }
+
+    #[test]
+    fn group_with_members_shows_where_each_is() {
+        let member = |id: &str, resource_type: &str, display: Option<&str>| Member {
+            id: id.to_owned(),
+            resource_type: resource_type.to_owned(),
+            display: display.map(str::to_owned),
+        };
+        let members = vec![member("u1", "User", Some("Babs")), member("g2", "Group", None)];
+        let body = json!({"schemas": [GROUP_SCHEMA], "id": "0192", "displayName": "g"});
+        let group = resource("Group", &body, Related { members: Some(members), groups: None });
+        insta::assert_snapshot!(written(&group, &Projection::Default), @r#"{"schemas":["urn:ietf:params:scim:schemas:core:2.0:Group"],"id":"0192","displayName":"g","members":[{"value":"u1","$ref":"https://scim.example.com/acme/scim/v2/Users/u1","display":"Babs","type":"User"},{"value":"g2","$ref":"https://scim.example.com/acme/scim/v2/Groups/g2","type":"Group"}],"meta":{"resourceType":"Group","created":"2026-01-23T04:56:22.000Z","lastModified":"2026-05-13T04:42:34.987Z","location":"https://scim.example.com/acme/scim/v2/Groups/0192","version":"W/\"3\""}}"#);
+    }
+
+    #[test]
+    fn projection_shows_less() {
+        let body = json!({"schemas": [USER_SCHEMA], "id": "0192", "userName": "b", "title": "t"});
+        let user = resource("User", &body, Related::default());
+        let projection = Projection::parse(&["userName", "meta.version"], &[]).unwrap();
+        insta::assert_snapshot!(written(&user, &projection), @r#"{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"id":"0192","userName":"b","meta":{"version":"W/\"3\""}}"#);
+    }
+
+    fn display() -> impl Strategy<Value = Option<String>> {
+        proptest::option::of(any::<String>())
+    }
+
+    proptest! {
+        #[test]
+        fn spliced_bytes_say_what_the_value_says(
+            user_name in any::<String>(),
+            groups in proptest::option::of(prop::collection::vec((any::<String>(), display(), any::<bool>()), 0..4)),
+            members in proptest::option::of(prop::collection::vec((any::<String>(), any::<bool>(), display()), 0..4)),
+            base in "https://[a-z\"\\\\/é]{1,9}",
+            version in any::<u64>(),
+            seconds in -60_000_000_000_i64..250_000_000_000,
+            nanoseconds in 0..1_000_000_000_i32,
+        ) {
+            let groups = groups.map(|groups| {
+                groups.into_iter().map(|(id, display, direct)| GroupRef { id, display, direct }).collect()
+            });
+            let members = members.map(|members| {
+                let kind = |group| if group { "Group" } else { "User" }.to_owned();
+                let member = |(id, group, display)| Member { id, resource_type: kind(group), display };
+                members.into_iter().map(member).collect()
+            });
+            let body = json!({"schemas": [USER_SCHEMA], "id": "0192", "userName": user_name});
+            let mut resource = resource("User", &body, Related { members, groups });
+            resource.version = version;
+            resource.created = Timestamp::new(seconds, nanoseconds).unwrap();
+            let mut out = b"before".to_vec();
+            write(&resource, &base, &Projection::Default, &mut out);
+            let mut value = to_value(&resource, &base);
+            prop_assert_eq!(std::str::from_utf8(&out[6..]).unwrap(), value.to_string());
+            if resource.related.members.as_ref().is_none_or(Vec::is_empty) {
+                let full = value.clone();
+                Projection::Default.apply(&resource.resource_type, &mut value);
+                prop_assert_eq!(value, full);
+            }
+        }
     }
 }

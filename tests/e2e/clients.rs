@@ -11,7 +11,9 @@ use crate::support::{Server, Setup};
 fn environment() -> PathBuf {
     let venv = std::env::var_os("SCIM_CLIENTS_VENV").map(PathBuf::from);
     let venv = venv.filter(|venv| venv.join("bin/scim").exists());
-    venv.expect("SCIM_CLIENTS_VENV must name the Python clients' environment: run `make test` or `make clients`")
+    venv.expect(
+        "SCIM_CLIENTS_VENV must name the Python clients' environment: run `make test` or `make clients`",
+    )
 }
 
 /// A program of the environment.
@@ -30,7 +32,8 @@ async fn run(tenant: &'static str, command: &[&str]) {
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients"));
     let output = tokio::task::spawn_blocking(move || process.output()).await.expect("no panic");
     let output = output.expect("the environment is complete");
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     println!("{said}");
     assert!(output.status.success(), "{command:?} on {tenant} ended with {}", output.status);
 }

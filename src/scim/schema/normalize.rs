@@ -73,7 +73,7 @@ impl ResourceType {
         let mut attributes = check.object(&attributes, body, None)?;
         check.schemas(attributes.get("schemas"))?;
         let members = attributes.shift_remove("members").filter(|_| self.has_members());
-        let members = sends_members.then(|| member_ids(members)).transpose()?;
+        let members = sends_members.then(|| member_ids(members));
         self.finish(&mut attributes)?;
         Ok(Normalized { attributes, members })
     }
@@ -109,25 +109,21 @@ impl ResourceType {
     }
 }
 
-/// The ids in a group's normalised `members`, each once, in the order given.
-pub fn member_ids(members: Option<Value>) -> Result<Vec<String>, ScimError> {
-    let Some(Value::Array(members)) = members else { return Ok(Vec::new()) };
+/// The ids in a group's `members` as [`ResourceType::normalize_value`] gives them: each once, in the
+/// order given.
+#[must_use]
+pub fn member_ids(members: Option<Value>) -> Vec<String> {
+    let Some(Value::Array(members)) = members else { return Vec::new() };
     let mut seen = HashSet::with_capacity(members.len());
     let mut ids = Vec::with_capacity(members.len());
     for mut member in members {
-        let id = match member.get_mut("value").map(Value::take) {
-            Some(Value::String(id)) if !id.is_empty() => id,
-            _ => {
-                return Err(ScimError::invalid_value(
-                    "each value of \"members\" needs a \"value\": the id of a User or Group",
-                ));
-            }
-        };
-        if seen.insert(id.clone()) {
+        if let Some(Value::String(id)) = member.get_mut("value").map(Value::take)
+            && seen.insert(id.clone())
+        {
             ids.push(id);
         }
     }
-    Ok(ids)
+    ids
 }
 
 /// PATCH may name one element where the attribute holds a list.
@@ -236,10 +232,19 @@ impl Check<'_> {
                 )));
             }
         };
+        let members = self.resource_type.has_members() && attribute.name == "members";
         let mut values = Vec::with_capacity(elements.len());
-        for (index, element) in elements.into_iter().enumerate() {
+        for (index, element) in elements.into_iter().enumerate().filter(|(_, element)| !element.is_null()) {
             let place = Place { parent: Some(place), step: Step::Index(index) };
-            values.extend(self.single(attribute, element, &place)?);
+            let value = self.single(attribute, element, &place)?;
+            // A member without an id would otherwise be lost without a word.
+            let id = value.as_ref().and_then(|value| value.get("value")?.as_str());
+            if members && id.is_none_or(str::is_empty) {
+                return Err(ScimError::invalid_value(format!(
+                    "\"{place}.value\" is required: the id of a User or Group"
+                )));
+            }
+            values.extend(value);
         }
         remove_duplicates(&mut values);
         Ok(if values.is_empty() { None } else { Some(Value::Array(values)) })

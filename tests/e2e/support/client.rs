@@ -147,7 +147,11 @@ impl Request {
                 panic!("{status}: the body is no JSON ({error}): {}", String::from_utf8_lossy(&bytes))
             })
         };
-        assert_ne!(status, StatusCode::INTERNAL_SERVER_ERROR, "a 500 is our fault, whatever was asked: {body}");
+        assert_ne!(
+            status,
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "a 500 is our fault, whatever was asked: {body}"
+        );
         Ok(Answer { status: status.as_u16(), headers, body })
     }
 }

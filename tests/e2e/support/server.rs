@@ -59,8 +59,9 @@ impl Setup {
 
     /// The manifests, one file for the endpoint and one for each tenant with its Secret.
     pub(crate) fn write(&self, folder: &Path) {
-        let mut endpoint = "apiVersion: scim-operator.io/v1alpha1\nkind: ScimEndpoint\nmetadata: {name: main}\nspec:\n"
-            .to_owned();
+        let mut endpoint =
+            "apiVersion: scim-operator.io/v1alpha1\nkind: ScimEndpoint\nmetadata: {name: main}\nspec:\n"
+                .to_owned();
         endpoint.push_str(if self.endpoint.is_empty() { "  {}\n" } else { self.endpoint });
         fs::write(folder.join("endpoint.yaml"), endpoint).expect("the folder is writable");
         for tenant in &self.tenants {
@@ -189,7 +190,8 @@ impl Server {
 
     /// Status of an admin path and its text.
     pub(crate) async fn admin(&self, path: &str) -> Option<(u16, String)> {
-        let client = reqwest::Client::builder().no_proxy().build().expect("a client without TLS always builds");
+        let client =
+            reqwest::Client::builder().no_proxy().build().expect("a client without TLS always builds");
         let response = client.get(format!("http://{}{path}", self.admin)).send().await.ok()?;
         Some((response.status().as_u16(), response.text().await.ok()?))
     }
@@ -253,7 +255,8 @@ pub(crate) fn free_address() -> String {
 }
 
 fn spawn(folder: &Path, listen: &str, admin: &str) -> Child {
-    let log = File::options().create(true).append(true).open(folder.join("log")).expect("the folder is writable");
+    let log =
+        File::options().create(true).append(true).open(folder.join("log")).expect("the folder is writable");
     Command::new(env!("CARGO_BIN_EXE_scim-operator"))
         .arg("serve")
         .arg("--manifests")
