@@ -60,5 +60,5 @@ async fn scim2_client_on_generic_runs_a_session() {
 
 #[tokio::test]
 async fn scim2_cli_on_strict_runs_a_session() {
-    run("strict", &["./cli.sh", &program("scim")]).await;
+    run("strict", &[concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/cli.sh"), &program("scim")]).await;
 }

@@ -4,7 +4,7 @@ mod client;
 mod random;
 mod server;
 
-pub(crate) use client::{Answer, Client, Request};
+pub(crate) use client::{Answer, Client};
 pub(crate) use random::Random;
 pub(crate) use server::{Server, Setup, Tenant, run_to_exit};
 
