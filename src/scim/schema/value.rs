@@ -15,6 +15,10 @@ const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, BASE64
 
 /// What is wrong with a value that is not null; `None` when it fits. Reads on after the attribute's name.
 pub(super) fn fault(kind: AttributeType, value: &Value) -> Option<String> {
+    // Not every database keeps it, and no name has it.
+    if value.as_str().is_some_and(|text| text.contains('\0')) {
+        return Some("must not contain the character U+0000".to_owned());
+    }
     let wanted = match (kind, value) {
         (AttributeType::String, Value::String(_))
         | (AttributeType::Boolean, Value::Bool(_))
