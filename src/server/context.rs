@@ -1,0 +1,128 @@
+//! [`Context`]: what every operation of a request has at hand, and the steps they share.
+
+use std::sync::Arc;
+
+use hyper::HeaderMap;
+use hyper::header::{HeaderName, IF_MATCH, IF_NONE_MATCH};
+
+use crate::scim::error::ScimError;
+use crate::scim::etag::Preconditions;
+use crate::scim::projection::Projection;
+use crate::scim::resource::{Load, Resource};
+use crate::scim::schema::{ResourceType, Tolerated};
+use crate::scim::representation;
+use crate::store::{Command, Outcome, Refusal, StoreError, Unit, UnitResult};
+
+use super::App;
+use super::query::Parameters;
+use super::respond::{Answer, Failure};
+use super::serving::Tenant;
+
+/// One authenticated request.
+pub struct Context<'a> {
+    /// What all requests share.
+    pub app: &'a App,
+    /// Whose request it is.
+    pub tenant: &'a Tenant,
+    /// The tenant's base URL for this client.
+    pub base_url: String,
+    /// The request's headers.
+    pub headers: &'a HeaderMap,
+    /// The query string.
+    pub parameters: Parameters<'a>,
+    /// For log lines.
+    pub request_id: &'a str,
+}
+
+impl Context<'_> {
+    /// `attributes` and `excludedAttributes` of the query string.
+    pub fn projection(&self) -> Result<Projection, ScimError> {
+        if self.parameters.is_empty() {
+            return Ok(Projection::Default);
+        }
+        let names = |text: Option<&str>| -> Vec<String> {
+            text.into_iter()
+                .flat_map(|text| text.split(','))
+                .map(|name| name.trim().to_owned())
+                .filter(|name| !name.is_empty())
+                .collect()
+        };
+        let attributes = names(self.parameters.get("attributes")?);
+        let excluded = names(self.parameters.get("excludedAttributes")?);
+        let attributes: Vec<&str> = attributes.iter().map(String::as_str).collect();
+        let excluded: Vec<&str> = excluded.iter().map(String::as_str).collect();
+        Projection::parse(&attributes, &excluded)
+    }
+
+    /// `If-Match` and `If-None-Match`.
+    pub fn preconditions(&self) -> Result<Preconditions, ScimError> {
+        Preconditions::parse(self.header(&IF_MATCH)?.as_deref(), self.header(&IF_NONE_MATCH)?.as_deref())
+    }
+
+    /// A header's value, several lines joined as one list (RFC 9110 section 5.3).
+    fn header(&self, name: &HeaderName) -> Result<Option<String>, ScimError> {
+        let mut joined: Option<String> = None;
+        for value in self.headers.get_all(name) {
+            let text = value
+                .to_str()
+                .map_err(|_| ScimError::invalid_value(format!("header {name} has characters outside ASCII")))?;
+            match &mut joined {
+                None => joined = Some(text.to_owned()),
+                Some(list) => {
+                    list.push(',');
+                    list.push_str(text);
+                }
+            }
+        }
+        Ok(joined)
+    }
+
+    /// Applies one command, durably.
+    pub async fn write(&self, command: Command) -> Result<Outcome, Failure> {
+        let units = vec![Unit { commands: vec![command], requires: Vec::new() }];
+        let mut results = self.app.store.write(&self.tenant.key, units, None).await?;
+        match results.pop() {
+            Some(Ok(mut outcomes)) if outcomes.len() == 1 => Ok(outcomes.remove(0)),
+            Some(Err(Refusal::Command(_, error))) => Err(error.into()),
+            other => Err(unexpected(other.as_ref()).into()),
+        }
+    }
+
+    /// Counts and logs by name what the dialect let pass.
+    pub fn note(&self, tolerated: &Tolerated) {
+        let Tolerated { unknown_attributes, string_booleans } = tolerated;
+        for (kind, names) in [("unknown_attribute", unknown_attributes), ("string_boolean", string_booleans)] {
+            if names.is_empty() {
+                continue;
+            }
+            let tenant = &self.tenant.key.0;
+            self.app.metrics.tolerated(tenant, kind, names.len());
+            tracing::info!(%tenant, request_id = self.request_id, kind, attributes = names.join(", "), "tolerated what the schema does not define");
+        }
+    }
+
+    /// The answer that shows one resource.
+    #[must_use]
+    pub fn show(&self, status: u16, resource: &Resource, projection: &Projection) -> Answer {
+        let mut body = Vec::with_capacity(resource.body.len() + 512);
+        representation::write(resource, &self.base_url, projection, &mut body);
+        Answer {
+            status,
+            body: Some(body),
+            location: Some(representation::location(resource, &self.base_url)),
+            version: Some(resource.version()),
+        }
+    }
+
+    /// What to load for an answer: a user's groups are part of its version, so always those.
+    #[must_use]
+    pub fn load(kind: &Arc<ResourceType>, projection: &Projection) -> Load {
+        Load { groups: true, ..projection.load(kind) }
+    }
+}
+
+/// The store broke its contract.
+#[must_use]
+pub fn unexpected(result: Option<&UnitResult>) -> StoreError {
+    StoreError::Internal(format!("a write was answered with {result:?}"))
+}

@@ -1,0 +1,60 @@
+//! The admin port: `/livez`, `/readyz` and `/metrics`.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Response, StatusCode};
+
+use super::App;
+
+/// How long the store may take to answer `/readyz`.
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Answers one request on the admin port.
+pub async fn answer(app: &App, method: &Method, path: &str) -> Response<Full<Bytes>> {
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is allowed here\n".to_owned());
+    }
+    match path {
+        "/livez" => text(StatusCode::OK, "ok\n".to_owned()),
+        "/readyz" => match ready(app).await {
+            Ok(()) => text(StatusCode::OK, "ok\n".to_owned()),
+            Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")),
+        },
+        "/metrics" => match app.metrics.encode() {
+            Ok(metrics) => {
+                let mut response = text(StatusCode::OK, metrics);
+                let open_metrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+                response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(open_metrics));
+                response
+            }
+            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("metrics: {error}\n")),
+        },
+        _ => text(StatusCode::NOT_FOUND, "there are /livez, /readyz and /metrics\n".to_owned()),
+    }
+}
+
+/// Whether new clients should be sent here, and if not why.
+async fn ready(app: &App) -> Result<(), String> {
+    if app.draining.load(Ordering::Acquire) {
+        return Err("the server is shutting down".to_owned());
+    }
+    if !app.configured.load(Ordering::Acquire) {
+        return Err("no configuration is loaded yet".to_owned());
+    }
+    match tokio::time::timeout(PING_TIMEOUT, app.store.ping()).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("the store did not answer within {} seconds", PING_TIMEOUT.as_secs())),
+    }
+}
+
+fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}

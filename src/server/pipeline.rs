@@ -1,0 +1,220 @@
+//! The one way that every request goes, in order, cheap before costly:
+//!
+//!  1. request id and trace             [`Trace::of`]
+//!  2. client address and allow-list    [`Client::of`], [`Client::check_allowed`]
+//!  3. size of URL and headers          [`check_head`]
+//!  4. tenant and authentication        [`authenticate`]: one step, so that both fail alike
+//!  5. method and path                  [`route`]
+//!  6. body: limit, decode              [`read_object`]
+//!  7. dialect and schema validation    `resources::*`: the body becomes a store command
+//!  8. store                            one transaction
+//!  9. projection                       what the client asked to see
+//! 10. SCIM response or SCIM error      [`respond`]
+//! 11. access log and metrics
+
+use std::any::Any;
+use std::fmt::Display;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::{Arc, LazyLock};
+use std::task::Poll;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Body;
+use hyper::header::{HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Request, Response};
+
+use crate::scim::error::ScimError;
+use crate::telemetry::access_log::Record;
+
+use super::authenticate::{Authenticated, authenticate};
+use super::base_url::base_url;
+use super::body::read_object;
+use super::client::{Client, Peer};
+use super::context::Context;
+use super::query::Parameters;
+use super::resources;
+use super::respond::{self, Answer, Failure, SUSPENDED_RETRY_AFTER};
+use super::route::{Operation, route, split_tenant};
+use super::serving::Serving;
+use super::trace::Trace;
+use super::{App, discovery, me};
+
+/// Bytes of a request target: the longest filter, percent-encoded, with room for the rest.
+const MAX_URL: usize = 32 << 10;
+
+/// Bytes of all header names and values.
+const MAX_HEADERS: usize = 32 << 10;
+
+/// Tenant in metrics before one is authenticated: its name would be a stranger's word.
+static NO_TENANT: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(""));
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What became known of a request on its way, for the log.
+#[derive(Default)]
+struct Seen {
+    authenticated: Option<Authenticated>,
+    operation: Option<Operation>,
+}
+
+/// Answers one request.
+pub async fn handle<B>(app: &App, peer: Peer, request: Request<B>) -> Response<Full<Bytes>>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Display,
+{
+    let started = Instant::now();
+    let serving = app.serving.load_full();
+    let (head, body) = request.into_parts();
+    let trace = Trace::of(&head.headers, &app.request_ids);
+    let client = Client::of(&serving, &head.headers, peer);
+
+    let mut seen = Seen::default();
+    let result = caught(steps(app, &serving, peer, &client, &trace, &head, body, &mut seen)).await;
+    let mut response = match result {
+        Ok(Ok(answer)) => respond::success(answer),
+        Ok(Err(failure)) => respond::failure(failure, &trace.request_id),
+        Err(panic) => {
+            app.metrics.panicked();
+            tracing::error!(request_id = %trace.request_id, panic = panic_text(&*panic), "a request panicked: this is a bug, please report it");
+            let detail = format!("the server failed; its log has the reason under request id {}", trace.request_id);
+            respond::failure(ScimError::new(500, detail).into(), &trace.request_id)
+        }
+    };
+    // The id is visible ASCII, whoever made it.
+    if let Ok(id) = HeaderValue::from_str(&trace.request_id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+
+    record(app, &client, &trace, &seen, response.status().as_u16(), started);
+    response
+}
+
+/// Steps 2 to 9.
+#[expect(clippy::too_many_arguments, reason = "what a request is made of; each step takes its part")]
+async fn steps<B>(
+    app: &App,
+    serving: &Serving,
+    peer: Peer,
+    client: &Client<'_>,
+    trace: &Trace,
+    head: &Parts,
+    body: B,
+    seen: &mut Seen,
+) -> Result<Answer, Failure>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Display,
+{
+    client.check_allowed(serving)?;
+    check_head(head)?;
+
+    let (path, rest) = split_tenant(head.uri.path())
+        .ok_or_else(|| ScimError::new(404, "nothing is served here; SCIM base URLs have the form /TENANT/scim/v2"))?;
+    let authenticated = seen.authenticated.insert(authenticate(serving, path, &head.headers)?);
+    let tenant = &*authenticated.tenant;
+    if tenant.suspended {
+        return Err(Failure::RetryLater(SUSPENDED_RETRY_AFTER, "this tenant is suspended; try again later"));
+    }
+
+    let operation = seen.operation.insert(route(&tenant.registry, &head.method, rest)?);
+    let context = Context {
+        app,
+        tenant,
+        base_url: base_url(serving, client, peer, &head.headers, path),
+        headers: &head.headers,
+        parameters: Parameters::parse(head.uri.query())?,
+        request_id: &trace.request_id,
+    };
+    let object = |limit: u64| read_object(&head.headers, body, limit);
+    let limits = &tenant.limits;
+
+    match operation {
+        Operation::Get(kind, id) => resources::get::answer(&context, kind, id).await,
+        Operation::List(kind) => resources::list::answer(&context, kind.as_ref()).await,
+        Operation::Search(kind) => {
+            resources::search::answer(&context, kind.as_ref(), object(limits.max_body_bytes).await?).await
+        }
+        Operation::Create(kind) => {
+            resources::create::answer(&context, kind, object(limits.max_body_bytes).await?).await
+        }
+        Operation::Replace(kind, id) => {
+            resources::replace::answer(&context, kind, id, object(limits.max_body_bytes).await?).await
+        }
+        Operation::Patch(kind, id) => {
+            resources::patch::answer(&context, kind, id, object(limits.max_body_bytes).await?).await
+        }
+        Operation::Delete(kind, id) => resources::delete::answer(&context, kind, id).await,
+        Operation::Bulk => {
+            resources::bulk::answer(&context, object(limits.max_bulk_payload_bytes).await?).await
+        }
+        Operation::Discover(document) => discovery::answer(&context, document),
+        Operation::Me => Err(me::answer()),
+    }
+}
+
+/// 414 and 431, where the transport let the request through.
+fn check_head(head: &Parts) -> Result<(), ScimError> {
+    let url = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    if url > MAX_URL {
+        return Err(ScimError::new(
+            414,
+            format!("the URL has {url} bytes and the limit is {MAX_URL}; send long queries with POST to .search"),
+        ));
+    }
+    let headers: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if headers > MAX_HEADERS {
+        return Err(ScimError::new(431, format!("the headers have {headers} bytes and the limit is {MAX_HEADERS}")));
+    }
+    Ok(())
+}
+
+/// Step 11.
+fn record(app: &App, client: &Client<'_>, trace: &Trace, seen: &Seen, status: u16, started: Instant) {
+    let duration = started.elapsed();
+    let operation = seen.operation.as_ref().map_or("none", Operation::name);
+    let (kind, id) = seen.operation.as_ref().map_or((None, None), Operation::subject);
+    let tenant = seen.authenticated.as_ref().map(|authenticated| &authenticated.tenant.key.0);
+    app.metrics.request(tenant.unwrap_or(&NO_TENANT), operation, status, duration);
+    app.access_log.record(&Record {
+        request_id: &trace.request_id,
+        trace_id: trace.trace_id.as_deref(),
+        tenant: tenant.map(AsRef::as_ref),
+        credential: seen.authenticated.as_ref().map(Authenticated::credential),
+        operation,
+        resource_type: kind.map(|kind| kind.name.as_str()),
+        // What is no id of ours could be a person's address that somebody put in the URL.
+        resource_id: id.filter(|id| is_uuid(id)),
+        status,
+        duration,
+        client: client.address,
+    });
+}
+
+fn is_uuid(text: &str) -> bool {
+    text.len() == 36 && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
+}
+
+/// Runs a future to its end or its panic: one bad request must not end the connection's others.
+async fn caught<F: Future>(future: F) -> Result<F::Output, Box<dyn Any + Send>> {
+    let mut future = pin!(future);
+    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+        Ok(Poll::Pending) => Poll::Pending,
+        Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+        Err(panic) => Poll::Ready(Err(panic)),
+    })
+    .await
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}

@@ -1,0 +1,59 @@
+//! `PATCH /Users/{id}` (RFC 7644 section 3.5.2).
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::scim::error::ScimError;
+use crate::scim::etag::Preconditions;
+use crate::scim::patch::Patch;
+use crate::scim::projection::Projection;
+use crate::scim::resource::Load;
+use crate::scim::schema::{ResourceType, Tolerated};
+use crate::server::context::{Context, unexpected};
+use crate::server::respond::{Answer, Failure};
+use crate::server::serving::Tenant;
+use crate::store::{Command, Outcome};
+
+/// The change, checked against the schema.
+pub fn command(
+    tenant: &Tenant,
+    kind: &Arc<ResourceType>,
+    id: &str,
+    body: Value,
+    preconditions: Preconditions,
+    load: Load,
+    tolerated: &mut Tolerated,
+) -> Result<Command, ScimError> {
+    let dialect = tenant.dialect;
+    let patch = Patch::compile(body, kind, dialect.leniency(), dialect.lenient_op(), tolerated)?;
+    Ok(Command::Patch { resource_type: Arc::clone(kind), id: id.to_owned(), patch: Arc::new(patch), preconditions, load })
+}
+
+/// 200 with the resource as it is now; for a type with members 204, unless the client asked to see
+/// attributes: a group of 100,000 is not read back to add one member.
+pub async fn answer(
+    context: &Context<'_>,
+    kind: &Arc<ResourceType>,
+    id: &str,
+    body: Value,
+) -> Result<Answer, Failure> {
+    let projection = context.projection()?;
+    let silent = has_members(kind) && projection == Projection::Default;
+    let load = if silent { Load::WITHOUT_MEMBERS } else { Context::load(kind, &projection) };
+    let mut tolerated = Tolerated::default();
+    let command = command(context.tenant, kind, id, body, context.preconditions()?, load, &mut tolerated)?;
+    context.note(&tolerated);
+    match context.write(command).await? {
+        Outcome::Updated(resource) if silent => {
+            Ok(Answer { status: 204, version: Some(resource.version()), ..Answer::default() })
+        }
+        Outcome::Updated(resource) => Ok(context.show(200, &resource, &projection)),
+        other => Err(unexpected(Some(&Ok(vec![other]))).into()),
+    }
+}
+
+/// Whether the type keeps a membership.
+fn has_members(kind: &ResourceType) -> bool {
+    kind.schema.attributes.iter().any(|attribute| attribute.name == "members")
+}

@@ -1,0 +1,53 @@
+//! `PUT /Users/{id}` (RFC 7644 section 3.5.1).
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::scim::error::ScimError;
+use crate::scim::etag::Preconditions;
+use crate::scim::resource::Load;
+use crate::scim::schema::{ResourceType, Tolerated};
+use crate::server::context::{Context, unexpected};
+use crate::server::respond::{Answer, Failure};
+use crate::server::serving::Tenant;
+use crate::store::{Command, Outcome};
+
+/// What the resource becomes. A group's PUT without `members` empties it.
+pub fn command(
+    tenant: &Tenant,
+    kind: &Arc<ResourceType>,
+    id: &str,
+    body: Value,
+    preconditions: Preconditions,
+    load: Load,
+    tolerated: &mut Tolerated,
+) -> Result<Command, ScimError> {
+    let normalized = kind.normalize(body, tenant.dialect.leniency(), tolerated)?;
+    Ok(Command::Replace {
+        resource_type: Arc::clone(kind),
+        id: id.to_owned(),
+        attributes: normalized.attributes,
+        members: normalized.members.unwrap_or_default(),
+        preconditions,
+        load,
+    })
+}
+
+/// 200 with the resource as it is now.
+pub async fn answer(
+    context: &Context<'_>,
+    kind: &Arc<ResourceType>,
+    id: &str,
+    body: Value,
+) -> Result<Answer, Failure> {
+    let projection = context.projection()?;
+    let load = Context::load(kind, &projection);
+    let mut tolerated = Tolerated::default();
+    let command = command(context.tenant, kind, id, body, context.preconditions()?, load, &mut tolerated)?;
+    context.note(&tolerated);
+    match context.write(command).await? {
+        Outcome::Updated(resource) => Ok(context.show(200, &resource, &projection)),
+        other => Err(unexpected(Some(&Ok(vec![other]))).into()),
+    }
+}

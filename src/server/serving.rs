@@ -1,0 +1,134 @@
+//! [`Serving`]: a [`ServerConfig`] made ready for requests: digests decoded, paths in a map.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use crate::config::{Limits, ServerConfig, TenantConfig};
+use crate::scim::dialect::Dialect;
+use crate::scim::schema::Registry;
+use crate::store::TenantKey;
+
+/// What is served now. Immutable: a new configuration is a new `Serving`.
+pub struct Serving {
+    /// The endpoint's public host name.
+    pub host: Option<String>,
+    allowed: Vec<IpNet>,
+    trusted_proxies: Vec<IpNet>,
+    tenants: HashMap<Box<str>, Arc<Tenant>>,
+}
+
+/// One tenant, as requests need it.
+pub struct Tenant {
+    /// Its key in the store, logs and metrics.
+    pub key: TenantKey,
+    /// First path segment.
+    pub path: Box<str>,
+    /// Its schemas and resource types.
+    pub registry: Arc<Registry>,
+    /// What its identity provider speaks.
+    pub dialect: Dialect,
+    /// What a request may cost.
+    pub limits: Limits,
+    /// Answer 503 for now.
+    pub suspended: bool,
+    /// Purge its data when it goes.
+    pub purge_on_removal: bool,
+    /// The tokens that are accepted.
+    pub tokens: Vec<Token>,
+}
+
+/// A bearer token, known by its digest only.
+pub struct Token {
+    /// Its name, for logs.
+    pub name: Box<str>,
+    /// SHA-256.
+    pub digest: [u8; 32],
+}
+
+impl Serving {
+    /// No tenant at all.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self { host: None, allowed: Vec::new(), trusted_proxies: Vec::new(), tenants: HashMap::new() }
+    }
+
+    /// Compiles a configuration. Tenants with the same schemas share one registry.
+    #[must_use]
+    pub fn compile(config: &ServerConfig) -> Self {
+        let ServerConfig { endpoint: _, host, allowed_cidrs, trusted_proxies, tenants } = config;
+        let registry = Arc::new(Registry::core());
+        let tenants = tenants
+            .iter()
+            .map(|tenant| (tenant.path.as_str().into(), Arc::new(Tenant::compile(tenant, &registry))))
+            .collect();
+        Self {
+            host: host.clone(),
+            allowed: allowed_cidrs.clone(),
+            trusted_proxies: trusted_proxies.clone(),
+            tenants,
+        }
+    }
+
+    /// The tenant of a path segment.
+    #[must_use]
+    pub fn tenant(&self, path: &str) -> Option<&Arc<Tenant>> {
+        self.tenants.get(path)
+    }
+
+    /// All tenants, in no order.
+    pub fn tenants(&self) -> impl Iterator<Item = &Arc<Tenant>> {
+        self.tenants.values()
+    }
+
+    /// Whether a client may call at all.
+    #[must_use]
+    pub fn allows(&self, client: std::net::IpAddr) -> bool {
+        self.allowed.is_empty() || self.allowed.iter().any(|net| net.contains(&client))
+    }
+
+    /// Whether a peer's forwarded headers are believed.
+    #[must_use]
+    pub fn trusts(&self, peer: std::net::IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|net| net.contains(&peer))
+    }
+}
+
+impl Tenant {
+    fn compile(config: &TenantConfig, registry: &Arc<Registry>) -> Self {
+        let TenantConfig { name, path, identity_provider, tokens, limits, suspended, purge_on_removal } = config;
+        let tokens = tokens
+            .iter()
+            .filter_map(|token| {
+                let digest = decode_sha256(&token.sha256);
+                if digest.is_none() {
+                    // The compiler of the configuration makes digests, so this is a broken file.
+                    tracing::error!(tenant = %name, token = %token.name, "digest is not 64 hexadecimal digits: the token is not accepted");
+                }
+                Some(Token { name: token.name.as_str().into(), digest: digest? })
+            })
+            .collect();
+        Self {
+            key: TenantKey(Arc::from(name.as_str())),
+            path: path.as_str().into(),
+            registry: Arc::clone(registry),
+            dialect: *identity_provider,
+            limits: *limits,
+            suspended: *suspended,
+            purge_on_removal: *purge_on_removal,
+            tokens,
+        }
+    }
+}
+
+fn decode_sha256(hex: &str) -> Option<[u8; 32]> {
+    let mut digest = [0; 32];
+    if hex.len() != 64 || !hex.is_ascii() {
+        return None;
+    }
+    for (index, byte) in digest.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&hex[2 * index..2 * index + 2], 16).ok()?;
+    }
+    Some(digest)
+}
