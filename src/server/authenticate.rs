@@ -32,7 +32,8 @@ impl Authenticated {
 /// Finds the tenant of a path segment and checks the request's token against all of its tokens.
 pub fn authenticate(serving: &Serving, path: &str, headers: &HeaderMap) -> Result<Authenticated, Failure> {
     let tenant = serving.tenant(path);
-    let token = bearer(headers).ok_or(Failure::Unauthenticated("send the tenant's token as `Authorization: Bearer TOKEN`"))?;
+    let token = bearer(headers)
+        .ok_or(Failure::Unauthenticated("send the tenant's token as `Authorization: Bearer TOKEN`"))?;
     let digest: [u8; 32] = Sha256::digest(token).into();
     let nobody = [Token { name: "".into(), digest: [0; 32] }];
     let tokens = tenant.map_or(&nobody[..], |tenant| &tenant.tokens[..]);
@@ -45,7 +46,9 @@ pub fn authenticate(serving: &Serving, path: &str, headers: &HeaderMap) -> Resul
         (Some(tenant), Ok(token)) if found != u32::MAX => {
             Ok(Authenticated { tenant: Arc::clone(tenant), token })
         }
-        _ => Err(Failure::Unauthenticated("the token is not one of this tenant's; check the token and the tenant in the URL")),
+        _ => Err(Failure::Unauthenticated(
+            "the token is not one of this tenant's; check the token and the tenant in the URL",
+        )),
     }
 }
 

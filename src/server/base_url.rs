@@ -15,7 +15,13 @@ use super::serving::Serving;
 
 /// The URL before the resource type's endpoint, with no slash at its end.
 #[must_use]
-pub fn base_url(serving: &Serving, client: &Client<'_>, peer: Peer, headers: &HeaderMap, tenant: &str) -> String {
+pub fn base_url(
+    serving: &Serving,
+    client: &Client<'_>,
+    peer: Peer,
+    headers: &HeaderMap,
+    tenant: &str,
+) -> String {
     if let Some(host) = client.host {
         let proto = client.proto.unwrap_or("https");
         return format!("{proto}://{host}/{tenant}/scim/v2");
@@ -27,7 +33,10 @@ pub fn base_url(serving: &Serving, client: &Client<'_>, peer: Peer, headers: &He
             return format!("https://{host}/{tenant}/scim/v2");
         }
     }
-    format!("http://{}/{tenant}/scim/v2", std::net::SocketAddr::new(peer.local.ip().to_canonical(), peer.local.port()))
+    format!(
+        "http://{}/{tenant}/scim/v2",
+        std::net::SocketAddr::new(peer.local.ip().to_canonical(), peer.local.port())
+    )
 }
 
 #[cfg(test)]
@@ -35,7 +44,12 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn url(configured: Option<&str>, remote: &str, host_header: &str, forwarded: Option<(&str, &str)>) -> String {
+    fn url(
+        configured: Option<&str>,
+        remote: &str,
+        host_header: &str,
+        forwarded: Option<(&str, &str)>,
+    ) -> String {
         let mut serving = Serving::nothing();
         serving.host = configured.map(str::to_owned);
         let headers = HeaderMap::from_iter([(HOST, host_header.parse().unwrap())]);
@@ -52,9 +66,18 @@ mod tests {
     fn base_url_is_vouched_for_and_never_an_untrusted_host() {
         let configured = Some("scim.example.com");
         assert_eq!(url(configured, "10.0.0.1:1", "x", Some(("http", "in:81"))), "http://in:81/acme/scim/v2");
-        assert_eq!(url(configured, "127.0.0.1:1", "SCIM.example.com:443", None), "https://scim.example.com/acme/scim/v2");
-        assert_eq!(url(configured, "127.0.0.1:1", "localhost:8080", None), "http://127.0.0.1:8080/acme/scim/v2");
-        assert_eq!(url(configured, "192.0.2.1:1", "evil.example", None), "https://scim.example.com/acme/scim/v2");
+        assert_eq!(
+            url(configured, "127.0.0.1:1", "SCIM.example.com:443", None),
+            "https://scim.example.com/acme/scim/v2"
+        );
+        assert_eq!(
+            url(configured, "127.0.0.1:1", "localhost:8080", None),
+            "http://127.0.0.1:8080/acme/scim/v2"
+        );
+        assert_eq!(
+            url(configured, "192.0.2.1:1", "evil.example", None),
+            "https://scim.example.com/acme/scim/v2"
+        );
         assert_eq!(url(None, "192.0.2.1:1", "evil.example", None), "http://127.0.0.1:8080/acme/scim/v2");
     }
 }

@@ -47,7 +47,9 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), ScimError> {
     let text = value.to_str().unwrap_or("?");
     let mut parts = text.split(';').map(str::trim);
     let media_type = parts.next().unwrap_or_default();
-    let json = ["application/scim+json", "application/json"].iter().any(|known| media_type.eq_ignore_ascii_case(known));
+    let json = ["application/scim+json", "application/json"]
+        .iter()
+        .any(|known| media_type.eq_ignore_ascii_case(known));
     let utf8 = parts
         .filter_map(|parameter| parameter.split_once('='))
         .filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset"))
@@ -55,7 +57,10 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), ScimError> {
     if json && utf8 {
         return Ok(());
     }
-    Err(ScimError::new(415, format!("Content-Type {text:?} is not supported; send application/scim+json in UTF-8")))
+    Err(ScimError::new(
+        415,
+        format!("Content-Type {text:?} is not supported; send application/scim+json in UTF-8"),
+    ))
 }
 
 async fn read<B>(headers: &HeaderMap, body: B, limit: u64) -> Result<Bytes, ScimError>
@@ -64,14 +69,16 @@ where
     B::Error: Display,
 {
     let mut body = pin!(body);
-    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+    let announced =
+        headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
     let mut first = None;
     let mut rest = BytesMut::new();
     let mut length = 0;
     let mut too_large = announced.is_some_and(|length: u64| length > limit);
     while !too_large {
         let Some(frame) = body.frame().await else { break };
-        let frame = frame.map_err(|error| ScimError::invalid_syntax(format!("the body could not be read: {error}")))?;
+        let frame = frame
+            .map_err(|error| ScimError::invalid_syntax(format!("the body could not be read: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
         length += data.len() as u64;
         too_large = length > limit;
@@ -93,7 +100,8 @@ where
             }
         };
         let _ = tokio::time::timeout(DISCARD_TIMEOUT, discard).await;
-        let size = announced.map_or_else(|| "the body".to_owned(), |length| format!("the body of {length} bytes"));
+        let size =
+            announced.map_or_else(|| "the body".to_owned(), |length| format!("the body of {length} bytes"));
         return Err(ScimError::too_large(format!("{size} is larger than the limit of {limit} bytes")));
     }
     Ok(first.unwrap_or_else(|| rest.freeze()))

@@ -61,7 +61,8 @@ impl<'a> Client<'a> {
         if serving.allows(self.address) {
             return Ok(());
         }
-        let detail = format!("client address {} is not in the allowed networks of this endpoint", self.address);
+        let detail =
+            format!("client address {} is not in the allowed networks of this endpoint", self.address);
         Err(ScimError::new(403, detail))
     }
 }
@@ -142,7 +143,9 @@ fn is_proto(text: &str) -> bool {
 /// A host name or address with an optional port, and nothing that could make it something else.
 fn is_host(text: &str) -> bool {
     (1..=255).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b':' | b'[' | b']'))
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b':' | b'[' | b']'))
 }
 
 #[cfg(test)]
@@ -161,24 +164,46 @@ mod tests {
         });
         let headers: HeaderMap =
             headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
-        let peer = Peer { remote: SocketAddr::new(peer.parse().unwrap(), 1), local: "127.0.0.1:8080".parse().unwrap() };
+        let peer = Peer {
+            remote: SocketAddr::new(peer.parse().unwrap(), 1),
+            local: "127.0.0.1:8080".parse().unwrap(),
+        };
         let Client { address, proto, host } = Client::of(&serving, &headers, peer);
         format!("{address} {} {}", proto.unwrap_or("-"), host.unwrap_or("-"))
     }
 
     #[test]
     fn forwarded_headers_count_as_far_as_trusted_proxies_reach() {
-        let all = [("x-forwarded-for", "203.0.113.9"), ("x-forwarded-proto", "https"), ("x-forwarded-host", "scim.example.com")];
+        let all = [
+            ("x-forwarded-for", "203.0.113.9"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "scim.example.com"),
+        ];
         assert_eq!(client("192.0.2.1", &all), "192.0.2.1 - -");
         assert_eq!(client("10.0.0.1", &all), "203.0.113.9 https scim.example.com");
         assert_eq!(client("::ffff:10.0.0.1", &all), "203.0.113.9 https scim.example.com");
-        assert_eq!(client("10.0.0.1", &[("x-forwarded-for", "1.2.3.4, 203.0.113.9, 10.0.0.7")]), "203.0.113.9 - -");
         assert_eq!(
-            client("10.0.0.1", &[("forwarded", "for=6.6.6.6;host=evil, for=203.0.113.9;proto=https;host=good, for=10.0.0.7;host=inner")]),
+            client("10.0.0.1", &[("x-forwarded-for", "1.2.3.4, 203.0.113.9, 10.0.0.7")]),
+            "203.0.113.9 - -"
+        );
+        assert_eq!(
+            client(
+                "10.0.0.1",
+                &[(
+                    "forwarded",
+                    "for=6.6.6.6;host=evil, for=203.0.113.9;proto=https;host=good, for=10.0.0.7;host=inner"
+                )]
+            ),
             "203.0.113.9 https good"
         );
-        assert_eq!(client("10.0.0.1", &[("forwarded", "for=\"[2001:db8::1]:4711\";proto=https;host=\"a:8443\"")]), "2001:db8::1 https a:8443");
+        assert_eq!(
+            client("10.0.0.1", &[("forwarded", "for=\"[2001:db8::1]:4711\";proto=https;host=\"a:8443\"")]),
+            "2001:db8::1 https a:8443"
+        );
         assert_eq!(client("10.0.0.1", &[("forwarded", "for=unknown")]), "10.0.0.1 - -");
-        assert_eq!(client("10.0.0.1", &[("x-forwarded-host", "a/b"), ("x-forwarded-proto", "gopher")]), "10.0.0.1 - -");
+        assert_eq!(
+            client("10.0.0.1", &[("x-forwarded-host", "a/b"), ("x-forwarded-proto", "gopher")]),
+            "10.0.0.1 - -"
+        );
     }
 }

@@ -15,7 +15,6 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulShutdown;
-use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
@@ -58,7 +57,12 @@ const MAX_HEAD_BUFFER: usize = 128 << 10;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves SCIM on a listener until `stop` is true, then lets the requests under way finish.
-pub async fn serve_scim(app: Arc<App>, listener: TcpListener, limits: ConnectionLimits, stop: watch::Receiver<bool>) {
+pub async fn serve_scim(
+    app: Arc<App>,
+    listener: TcpListener,
+    limits: ConnectionLimits,
+    stop: watch::Receiver<bool>,
+) {
     let gauge = app.metrics.connections().clone();
     let answer = move |peer: Peer, request: Request<Incoming>| {
         let app = Arc::clone(&app);
@@ -108,7 +112,8 @@ async fn serve<A, F, O>(
                 continue;
             }
         };
-        let (slots, watcher, answer, observe) = (Arc::clone(&slots), graceful.watcher(), answer.clone(), observe.clone());
+        let (slots, watcher, answer, observe) =
+            (Arc::clone(&slots), graceful.watcher(), answer.clone(), observe.clone());
         tokio::spawn(async move {
             let slot = tokio::time::timeout(limits.wait, slots.acquire_owned()).await;
             let Ok(Ok(_slot)) = slot else {
@@ -197,11 +202,14 @@ fn is_the_clients(error: &io::Error) -> bool {
 }
 
 /// Tells a client that there is no room for its connection.
-async fn refuse(mut stream: TcpStream) {
+async fn refuse(stream: TcpStream) {
     let body = r#"{"schemas":["urn:ietf:params:scim:api:messages:2.0:Error"],"status":"503","detail":"the server has too many connections; try again"}"#;
     let answer = format!(
         "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Type: application/scim+json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
     );
-    let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(answer.as_bytes())).await;
+    // It is new: its send buffer has room for all of it.
+    if let Ok(Ok(())) = tokio::time::timeout(Duration::from_secs(1), stream.writable()).await {
+        let _ = stream.try_write(answer.as_bytes());
+    }
 }

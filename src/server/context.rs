@@ -1,16 +1,14 @@
 //! [`Context`]: what every operation of a request has at hand, and the steps they share.
 
-use std::sync::Arc;
-
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, IF_MATCH, IF_NONE_MATCH};
 
 use crate::scim::error::ScimError;
 use crate::scim::etag::Preconditions;
 use crate::scim::projection::Projection;
-use crate::scim::resource::{Load, Resource};
-use crate::scim::schema::{ResourceType, Tolerated};
 use crate::scim::representation;
+use crate::scim::resource::Resource;
+use crate::scim::schema::Tolerated;
 use crate::store::{Command, Outcome, Refusal, StoreError, Unit, UnitResult};
 
 use super::App;
@@ -40,18 +38,10 @@ impl Context<'_> {
         if self.parameters.is_empty() {
             return Ok(Projection::Default);
         }
-        let names = |text: Option<&str>| -> Vec<String> {
-            text.into_iter()
-                .flat_map(|text| text.split(','))
-                .map(|name| name.trim().to_owned())
-                .filter(|name| !name.is_empty())
-                .collect()
+        let names = |parameter| {
+            self.parameters.values(parameter).flat_map(|list| list.split(',')).collect::<Vec<_>>()
         };
-        let attributes = names(self.parameters.get("attributes")?);
-        let excluded = names(self.parameters.get("excludedAttributes")?);
-        let attributes: Vec<&str> = attributes.iter().map(String::as_str).collect();
-        let excluded: Vec<&str> = excluded.iter().map(String::as_str).collect();
-        Projection::parse(&attributes, &excluded)
+        Projection::parse(&names("attributes"), &names("excludedAttributes"))
     }
 
     /// `If-Match` and `If-None-Match`.
@@ -63,9 +53,9 @@ impl Context<'_> {
     fn header(&self, name: &HeaderName) -> Result<Option<String>, ScimError> {
         let mut joined: Option<String> = None;
         for value in self.headers.get_all(name) {
-            let text = value
-                .to_str()
-                .map_err(|_| ScimError::invalid_value(format!("header {name} has characters outside ASCII")))?;
+            let text = value.to_str().map_err(|_| {
+                ScimError::invalid_value(format!("header {name} has characters outside ASCII"))
+            })?;
             match &mut joined {
                 None => joined = Some(text.to_owned()),
                 Some(list) => {
@@ -91,7 +81,8 @@ impl Context<'_> {
     /// Counts and logs by name what the dialect let pass.
     pub fn note(&self, tolerated: &Tolerated) {
         let Tolerated { unknown_attributes, string_booleans } = tolerated;
-        for (kind, names) in [("unknown_attribute", unknown_attributes), ("string_boolean", string_booleans)] {
+        for (kind, names) in [("unknown_attribute", unknown_attributes), ("string_boolean", string_booleans)]
+        {
             if names.is_empty() {
                 continue;
             }
@@ -112,12 +103,6 @@ impl Context<'_> {
             location: Some(representation::location(resource, &self.base_url)),
             version: Some(resource.version()),
         }
-    }
-
-    /// What to load for an answer: a user's groups are part of its version, so always those.
-    #[must_use]
-    pub fn load(kind: &Arc<ResourceType>, projection: &Projection) -> Load {
-        Load { groups: true, ..projection.load(kind) }
     }
 }
 

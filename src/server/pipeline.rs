@@ -82,7 +82,8 @@ where
         Err(panic) => {
             app.metrics.panicked();
             tracing::error!(request_id = %trace.request_id, panic = panic_text(&*panic), "a request panicked: this is a bug, please report it");
-            let detail = format!("the server failed; its log has the reason under request id {}", trace.request_id);
+            let detail =
+                format!("the server failed; its log has the reason under request id {}", trace.request_id);
             respond::failure(ScimError::new(500, detail).into(), &trace.request_id)
         }
     };
@@ -114,8 +115,9 @@ where
     client.check_allowed(serving)?;
     check_head(head)?;
 
-    let (path, rest) = split_tenant(head.uri.path())
-        .ok_or_else(|| ScimError::new(404, "nothing is served here; SCIM base URLs have the form /TENANT/scim/v2"))?;
+    let (path, rest) = split_tenant(head.uri.path()).ok_or_else(|| {
+        ScimError::new(404, "nothing is served here; SCIM base URLs have the form /TENANT/scim/v2")
+    })?;
     let authenticated = seen.authenticated.insert(authenticate(serving, path, &head.headers)?);
     let tenant = &*authenticated.tenant;
     if tenant.suspended {
@@ -164,12 +166,17 @@ fn check_head(head: &Parts) -> Result<(), ScimError> {
     if url > MAX_URL {
         return Err(ScimError::new(
             414,
-            format!("the URL has {url} bytes and the limit is {MAX_URL}; send long queries with POST to .search"),
+            format!(
+                "the URL has {url} bytes and the limit is {MAX_URL}; send long queries with POST to .search"
+            ),
         ));
     }
     let headers: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     if headers > MAX_HEADERS {
-        return Err(ScimError::new(431, format!("the headers have {headers} bytes and the limit is {MAX_HEADERS}")));
+        return Err(ScimError::new(
+            431,
+            format!("the headers have {headers} bytes and the limit is {MAX_HEADERS}"),
+        ));
     }
     Ok(())
 }

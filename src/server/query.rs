@@ -26,14 +26,15 @@ impl<'a> Parameters<'a> {
             .map(Self)
     }
 
-    /// A parameter's value; naming it twice is an error, because either could be meant.
-    pub fn get(&self, name: &str) -> Result<Option<&str>, ScimError> {
-        let mut values = self.0.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_ref());
-        let first = values.next();
-        if values.next().is_some() {
-            return Err(ScimError::invalid_value(format!("query parameter {name} is given twice; send it once")));
-        }
-        Ok(first)
+    /// The values of a parameter, in the order sent; the case of its name does not matter.
+    pub fn values(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_ref())
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn all(&self) -> &[(Cow<'a, str>, Cow<'a, str>)] {
+        &self.0
     }
 
     /// Whether there is none.
@@ -57,12 +58,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parameters_are_decoded_and_may_not_repeat() {
-        let parameters = Parameters::parse(Some("filter=userName+eq%20%22a%2Bb%22&count=&x&count=1")).unwrap();
-        assert_eq!(parameters.get("filter").unwrap(), Some("userName eq \"a+b\""));
-        assert_eq!(parameters.get("startIndex").unwrap(), None);
-        assert_eq!(parameters.get("x").unwrap(), Some(""));
-        assert_eq!(parameters.get("count").unwrap_err().detail, "query parameter count is given twice; send it once");
+    fn parameters_are_decoded_and_found_in_any_case() {
+        let parameters =
+            Parameters::parse(Some("filter=userName+eq%20%22a%2Bb%22&count=&x&Count=1")).unwrap();
+        assert_eq!(parameters.values("filter").collect::<Vec<_>>(), ["userName eq \"a+b\""]);
+        assert_eq!(parameters.values("startIndex").count(), 0);
+        assert_eq!(parameters.values("x").collect::<Vec<_>>(), [""]);
+        assert_eq!(parameters.values("count").collect::<Vec<_>>(), ["", "1"]);
         assert!(Parameters::parse(Some("filter=%ff")).is_err());
     }
 }

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{ALLOW, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{
+    ALLOW, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use hyper::{Response, StatusCode};
 
 use crate::scim::error::ScimError;
@@ -91,7 +93,9 @@ pub fn failure(failure: Failure, request_id: &str) -> Response<Full<Bytes>> {
             ScimError::new(405, format!("this method is not allowed here; allowed are {allow}")),
             Some((ALLOW, HeaderValue::from_static(allow))),
         ),
-        Failure::RetryLater(seconds, detail) => (ScimError::new(503, detail), Some((RETRY_AFTER, seconds.into()))),
+        Failure::RetryLater(seconds, detail) => {
+            (ScimError::new(503, detail), Some((RETRY_AFTER, seconds.into())))
+        }
         Failure::Store(error) => {
             tracing::error!(request_id, %error, "the store failed a request");
             match error {
@@ -100,7 +104,10 @@ pub fn failure(failure: Failure, request_id: &str) -> Response<Full<Bytes>> {
                     Some((RETRY_AFTER, STORE_RETRY_AFTER.into())),
                 ),
                 StoreError::Internal(_) => (
-                    ScimError::new(500, format!("the server failed; its log has the reason under request id {request_id}")),
+                    ScimError::new(
+                        500,
+                        format!("the server failed; its log has the reason under request id {request_id}"),
+                    ),
                     None,
                 ),
             }

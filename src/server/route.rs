@@ -69,9 +69,10 @@ impl Operation {
     pub fn subject(&self) -> (Option<&Arc<ResourceType>>, Option<&str>) {
         match self {
             Self::Create(kind) => (Some(kind), None),
-            Self::Get(kind, id) | Self::Replace(kind, id) | Self::Patch(kind, id) | Self::Delete(kind, id) => {
-                (Some(kind), Some(id))
-            }
+            Self::Get(kind, id)
+            | Self::Replace(kind, id)
+            | Self::Patch(kind, id)
+            | Self::Delete(kind, id) => (Some(kind), Some(id)),
             Self::List(kind) | Self::Search(kind) => (kind.as_ref(), None),
             Self::Bulk | Self::Discover(_) | Self::Me => (None, None),
         }
@@ -140,7 +141,12 @@ pub fn route(registry: &Registry, method: &Method, rest: &str) -> Result<Operati
 }
 
 fn nothing_at(registry: &Registry, rest: &str) -> Failure {
-    let mut endpoints: Vec<&str> = registry.resource_types.iter().map(|kind| kind.endpoint.as_str()).collect();
+    let mut endpoints: Vec<&str> =
+        registry.resource_types.iter().map(|kind| kind.endpoint.as_str()).collect();
     endpoints.extend(["/Bulk", "/.search", "/ServiceProviderConfig", "/Schemas", "/ResourceTypes"]);
-    ScimError::new(404, format!("there is no endpoint {:?}; there are {}", format!("/{rest}"), endpoints.join(", "))).into()
+    ScimError::new(
+        404,
+        format!("there is no endpoint {:?}; there are {}", format!("/{rest}"), endpoints.join(", ")),
+    )
+    .into()
 }

@@ -97,7 +97,8 @@ impl Serving {
 
 impl Tenant {
     fn compile(config: &TenantConfig, registry: &Arc<Registry>) -> Self {
-        let TenantConfig { name, path, identity_provider, tokens, limits, suspended, purge_on_removal } = config;
+        let TenantConfig { name, path, identity_provider, tokens, limits, suspended, purge_on_removal } =
+            config;
         let tokens = tokens
             .iter()
             .filter_map(|token| {

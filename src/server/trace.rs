@@ -54,7 +54,8 @@ impl Trace {
 
 fn sane(value: &HeaderValue) -> Option<&str> {
     let text = value.to_str().ok()?;
-    ((1..=MAX_REQUEST_ID).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())).then_some(text)
+    ((1..=MAX_REQUEST_ID).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()))
+        .then_some(text)
 }
 
 /// `VERSION-TRACE_ID-PARENT_ID-FLAGS`; a trace id of zeros is invalid.
@@ -75,7 +76,10 @@ mod tests {
     #[test]
     fn traceparent_yields_its_trace_id_only_when_valid() {
         let cases = [
-            ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", Some("4bf92f3577b34da6a3ce929d0e0e4736")),
+            (
+                "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+                Some("4bf92f3577b34da6a3ce929d0e0e4736"),
+            ),
             ("00-00000000000000000000000000000000-00f067aa0ba902b7-01", None),
             ("00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01", None),
             ("ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", None),
@@ -91,7 +95,10 @@ mod tests {
     fn request_id_that_is_not_sane_is_replaced() {
         let ids = RequestIds::new();
         for (text, kept) in [("abc", true), ("", false), ("a b", false), (&"x".repeat(129), false)] {
-            let headers = HeaderMap::from_iter([("x-request-id".parse().unwrap(), HeaderValue::from_str(text).unwrap())]);
+            let headers = HeaderMap::from_iter([(
+                "x-request-id".parse().unwrap(),
+                HeaderValue::from_str(text).unwrap(),
+            )]);
             assert_eq!(Trace::of(&headers, &ids).request_id == text, kept, "{text}");
         }
     }

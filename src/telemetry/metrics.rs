@@ -56,14 +56,34 @@ impl Metrics {
         let tolerated = Family::<ToleratedLabels, Counter>::default();
         let (generation, tenants, connections) = (Gauge::default(), Gauge::default(), Gauge::default());
         let panics = Counter::default();
-        registry.register("scim_requests", "Requests by tenant, operation and status; tenant is empty when no tenant was authenticated", requests.clone());
-        registry.register("scim_request_duration_seconds", "From a request's head to its answer", durations.clone());
+        registry.register(
+            "scim_requests",
+            "Requests by tenant, operation and status; tenant is empty when no tenant was authenticated",
+            requests.clone(),
+        );
+        registry.register(
+            "scim_request_duration_seconds",
+            "From a request's head to its answer",
+            durations.clone(),
+        );
         registry.register("scim_tolerated", "Deviations from the RFCs that a tenant's dialect let pass, by kind; the log has the attribute names", tolerated.clone());
-        registry.register("scim_config_generation", "Configurations applied since the start", generation.clone());
+        registry.register(
+            "scim_config_generation",
+            "Configurations applied since the start",
+            generation.clone(),
+        );
         registry.register("scim_tenants", "Tenants served", tenants.clone());
         registry.register("scim_connections", "Open client connections", connections.clone());
-        registry.register("scim_panics", "Requests that ended in a panic, answered 500: please report each", panics.clone());
-        registry.register("scim_build", "Version of the binary", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        registry.register(
+            "scim_panics",
+            "Requests that ended in a panic, answered 500: please report each",
+            panics.clone(),
+        );
+        registry.register(
+            "scim_build",
+            "Version of the binary",
+            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
+        );
         others(&mut registry);
         Self { registry, requests, durations, tolerated, generation, tenants, connections, panics }
     }
@@ -113,7 +133,10 @@ mod tests {
         let metrics = Metrics::new(|_| {});
         metrics.request(&Arc::from("identity/acme"), "get", 200, Duration::from_millis(1));
         let text = metrics.encode().unwrap();
-        assert!(text.contains(r#"scim_requests_total{tenant="identity/acme",operation="get",status="200"} 1"#), "{text}");
+        assert!(
+            text.contains(r#"scim_requests_total{tenant="identity/acme",operation="get",status="200"} 1"#),
+            "{text}"
+        );
         assert!(text.contains(r#"scim_request_duration_seconds_count{operation="get"} 1"#), "{text}");
     }
 }

@@ -16,13 +16,14 @@ use crate::store::{Command, Outcome};
 pub fn command(
     tenant: &Tenant,
     kind: &Arc<ResourceType>,
+    id: String,
     body: Value,
     tolerated: &mut Tolerated,
 ) -> Result<Command, ScimError> {
     let normalized = kind.normalize(body, tenant.dialect.leniency(), tolerated)?;
     Ok(Command::Create {
         resource_type: Arc::clone(kind),
-        id: Uuid::now_v7().to_string(),
+        id,
         attributes: normalized.attributes,
         members: normalized.members.unwrap_or_default(),
     })
@@ -32,7 +33,7 @@ pub fn command(
 pub async fn answer(context: &Context<'_>, kind: &Arc<ResourceType>, body: Value) -> Result<Answer, Failure> {
     let projection = context.projection()?;
     let mut tolerated = Tolerated::default();
-    let command = command(context.tenant, kind, body, &mut tolerated)?;
+    let command = command(context.tenant, kind, Uuid::now_v7().to_string(), body, &mut tolerated)?;
     context.note(&tolerated);
     match context.write(command).await? {
         Outcome::Created(resource) => Ok(context.show(201, &resource, &projection)),

@@ -27,7 +27,13 @@ pub fn command(
 ) -> Result<Command, ScimError> {
     let dialect = tenant.dialect;
     let patch = Patch::compile(body, kind, dialect.leniency(), dialect.lenient_op(), tolerated)?;
-    Ok(Command::Patch { resource_type: Arc::clone(kind), id: id.to_owned(), patch: Arc::new(patch), preconditions, load })
+    Ok(Command::Patch {
+        resource_type: Arc::clone(kind),
+        id: id.to_owned(),
+        patch: Arc::new(patch),
+        preconditions,
+        load,
+    })
 }
 
 /// 200 with the resource as it is now; for a type with members 204, unless the client asked to see
@@ -39,8 +45,8 @@ pub async fn answer(
     body: Value,
 ) -> Result<Answer, Failure> {
     let projection = context.projection()?;
-    let silent = has_members(kind) && projection == Projection::Default;
-    let load = if silent { Load::WITHOUT_MEMBERS } else { Context::load(kind, &projection) };
+    let silent = kind.has_members() && projection == Projection::Default;
+    let load = if silent { Load::WITHOUT_MEMBERS } else { projection.load(kind) };
     let mut tolerated = Tolerated::default();
     let command = command(context.tenant, kind, id, body, context.preconditions()?, load, &mut tolerated)?;
     context.note(&tolerated);
@@ -51,9 +57,4 @@ pub async fn answer(
         Outcome::Updated(resource) => Ok(context.show(200, &resource, &projection)),
         other => Err(unexpected(Some(&Ok(vec![other]))).into()),
     }
-}
-
-/// Whether the type keeps a membership.
-fn has_members(kind: &ResourceType) -> bool {
-    kind.schema.attributes.iter().any(|attribute| attribute.name == "members")
 }

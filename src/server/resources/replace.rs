@@ -42,7 +42,7 @@ pub async fn answer(
     body: Value,
 ) -> Result<Answer, Failure> {
     let projection = context.projection()?;
-    let load = Context::load(kind, &projection);
+    let load = projection.load(kind);
     let mut tolerated = Tolerated::default();
     let command = command(context.tenant, kind, id, body, context.preconditions()?, load, &mut tolerated)?;
     context.note(&tolerated);

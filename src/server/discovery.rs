@@ -1,0 +1,69 @@
+//! `/ServiceProviderConfig`, `/Schemas` and `/ResourceTypes` (RFC 7644 section 4).
+
+use serde_json::Value;
+
+use crate::scim::discovery::{Capabilities, resource_type, schema, service_provider_config};
+use crate::scim::error::ScimError;
+use crate::scim::list::{Paging, write_response};
+
+use super::context::Context;
+use super::resources::list::CURSOR_LIFETIME_SECONDS;
+use super::respond::{Answer, Failure};
+use super::route::Document;
+
+/// Answers a discovery request. Pages and sorting are ignored; a filter is forbidden, because nothing
+/// would come of it.
+pub fn answer(context: &Context<'_>, document: &Document) -> Result<Answer, Failure> {
+    if context.parameters.values("filter").next().is_some() {
+        return Err(ScimError::new(403, "discovery endpoints cannot be filtered; ask without filter").into());
+    }
+    let registry = &context.tenant.registry;
+    let base_url = &context.base_url;
+    match document {
+        Document::ServiceProviderConfig => {
+            let limits = &context.tenant.limits;
+            let capabilities = Capabilities {
+                max_bulk_operations: limits.max_bulk_operations,
+                max_bulk_payload_bytes: limits.max_bulk_payload_bytes,
+                max_page_size: limits.max_page_size,
+                cursor_timeout_seconds: CURSOR_LIFETIME_SECONDS,
+            };
+            Ok(one(&service_provider_config(&capabilities, base_url)))
+        }
+        Document::Schemas => Ok(all(registry.schemas().into_iter().map(|known| schema(known, base_url)))),
+        Document::Schema(id) => registry
+            .schemas()
+            .into_iter()
+            .find(|known| known.id.eq_ignore_ascii_case(id))
+            .map(|known| one(&schema(known, base_url)))
+            .ok_or_else(|| ScimError::not_found("Schema", id).into()),
+        Document::ResourceTypes => {
+            Ok(all(registry.resource_types.iter().map(|known| resource_type(known, base_url))))
+        }
+        Document::ResourceType(name) => registry
+            .by_name(name)
+            .map(|known| one(&resource_type(known, base_url)))
+            .ok_or_else(|| ScimError::not_found("ResourceType", name).into()),
+    }
+}
+
+fn one(document: &Value) -> Answer {
+    let location = document["meta"]["location"].as_str().map(str::to_owned);
+    Answer { status: 200, body: Some(document.to_string().into_bytes()), location, version: None }
+}
+
+/// A `ListResponse` of all documents.
+fn all(documents: impl Iterator<Item = Value>) -> Answer {
+    let documents: Vec<Value> = documents.collect();
+    let mut body = Vec::new();
+    write_response(
+        &mut body,
+        documents.len() as u64,
+        &Paging::Index { start_index: 1 },
+        &documents,
+        |document, out| {
+            out.extend_from_slice(document.to_string().as_bytes());
+        },
+    );
+    Answer { status: 200, body: Some(body), ..Answer::default() }
+}
