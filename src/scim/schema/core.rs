@@ -1,4 +1,7 @@
 //! The schemas of RFC 7643 (sections 3.1, 4 and 8.7.1), read once from the documents beside this file.
+//!
+//! Where the RFC's own listing says `caseExact: false` of a reference, binary data or an `id`, its
+//! text says otherwise (sections 2.3.6, 2.3.7 and 3.1), and the text is followed.
 
 use std::sync::{Arc, LazyLock};
 
