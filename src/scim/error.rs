@@ -146,3 +146,21 @@ impl ScimError {
         body
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn body_has_status_as_a_string_and_scim_type_where_there_is_one() {
+        let error = ScimError::uniqueness("userName is taken: choose another");
+        insta::assert_snapshot!(error.body(), @r#"{"schemas":["urn:ietf:params:scim:api:messages:2.0:Error"],"status":"409","scimType":"uniqueness","detail":"userName is taken: choose another"}"#);
+        insta::assert_snapshot!(ScimError::not_found("User", "1").body(), @r#"{"schemas":["urn:ietf:params:scim:api:messages:2.0:Error"],"status":"404","detail":"User \"1\" not found"}"#);
+    }
+
+    #[test]
+    fn display_names_status_and_scim_type() {
+        insta::assert_snapshot!(ScimError::invalid_filter("expected a value at column 9"), @"400 invalidFilter: expected a value at column 9");
+        insta::assert_snapshot!(ScimError::precondition_failed("the version is W/\"2\""), @r#"412 the version is W/"2""#);
+    }
+}
