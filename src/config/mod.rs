@@ -5,6 +5,7 @@
 
 pub mod compile;
 pub mod findings;
+pub mod follow;
 pub mod manifests;
 pub mod objects;
 mod tokens;
