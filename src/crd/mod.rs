@@ -8,6 +8,7 @@ mod definitions;
 #[expect(unreachable_pub, reason = "KubeSchema copies each struct, `pub` included, into a function body")]
 mod endpoint;
 mod limits;
+mod reference;
 #[expect(unreachable_pub, reason = "KubeSchema copies each struct, `pub` included, into a function body")]
 mod tenant;
 
@@ -17,6 +18,7 @@ pub use endpoint::{
     TenantNamespaces,
 };
 pub use limits::{EndpointLimits, TenantLimits};
+pub use reference::reference_markdown;
 pub use tenant::{
     Authentication, Bearer, BearerToken, DeletionPolicy, EndpointRef, IdentityProvider, ScimTenant,
     ScimTenantSpec, ScimTenantStatus, SecretKeyRef,
