@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use granit_parser::{Event, ScalarStyle, Span, Tag};
+use granit_parser::{Event, ScalarStyle, Span};
 use serde_json::{Map, Value};
 
 use super::{Document, Place, Position, Source, child, item, place, scalar};
@@ -93,7 +93,7 @@ impl<'a> Builder<'a> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let plain = style == ScalarStyle::Plain;
-                let tag = tag.as_deref().and_then(Tag::core_suffix);
+                let tag = tag.as_deref();
                 match self.open.last_mut() {
                     Some(Open { content: OpenContent::Mapping(mapping), .. })
                         if mapping.key.is_none() && plain && tag.is_none() && text == "<<" =>

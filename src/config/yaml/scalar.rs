@@ -3,17 +3,26 @@
 //! They are YAML 1.1: `yes` and `off` are booleans, `010` and `0o10` are eight, `1_000` is a thousand, and a
 //! timestamp stays text. A number with an integral value becomes an integer, as it does on its way through JSON.
 
+use base64::{Engine, prelude::BASE64_STANDARD};
+use granit_parser::Tag;
 use serde_json::{Number, Value};
 
-/// The value of a scalar. `plain` is a scalar without quotes; `tag` the part after `!!`.
-pub(super) fn resolve(text: &str, plain: bool, tag: Option<&str>) -> Value {
-    match tag {
-        Some("str" | "binary") => Value::String(text.to_owned()),
-        // An explicit tag of another type also makes quoted text that type.
-        Some("int" | "float" | "bool" | "null") => resolve_plain(text),
-        _ if plain => resolve_plain(text),
-        _ => Value::String(text.to_owned()),
-    }
+/// The value of a scalar. `plain` is a scalar without quotes.
+pub(super) fn resolve(text: &str, plain: bool, tag: Option<&Tag>) -> Value {
+    let plain = match tag.map(|tag| tag.core_suffix().unwrap_or_default()) {
+        None => plain,
+        Some("binary") => return binary(text),
+        // A tag also makes quoted text the type that it names.
+        Some("int" | "float" | "bool" | "null") => true,
+        // `!!str`, and tags that nobody knows.
+        Some(_) => false,
+    };
+    if plain { resolve_plain(text) } else { Value::String(text.to_owned()) }
+}
+
+fn binary(text: &str) -> Value {
+    let decoded = BASE64_STANDARD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    Value::String(decoded.unwrap_or_else(|| text.to_owned()))
 }
 
 fn resolve_plain(text: &str) -> Value {
@@ -108,6 +117,7 @@ mod tests {
 
     use super::*;
 
+    // The right-hand side is what kubectl 1.32 made of each.
     #[test]
     fn plain_scalars_resolve_as_kubectl_resolves_them() {
         let table = [
@@ -122,6 +132,9 @@ mod tests {
             ("010", json!(8)),
             ("0o10", json!(8)),
             ("08", json!(8)),
+            ("0o8", json!("0o8")),
+            ("1_", json!(1)),
+            ("_1", json!("_1")),
             ("0x1F", json!(31)),
             ("-0b11", json!(-3)),
             ("1_000", json!(1000)),
@@ -146,8 +159,11 @@ mod tests {
 
     #[test]
     fn quoted_scalars_are_text_unless_tagged() {
+        let tag = |suffix| Tag::new("tag:yaml.org,2002:", suffix);
         assert_eq!(resolve("yes", false, None), json!("yes"));
-        assert_eq!(resolve("5", true, Some("str")), json!("5"));
-        assert_eq!(resolve("5", false, Some("int")), json!(5));
+        assert_eq!(resolve("5", true, Some(&tag("str"))), json!("5"));
+        assert_eq!(resolve("5", false, Some(&tag("int"))), json!(5));
+        assert_eq!(resolve("aGVsbG8=", true, Some(&tag("binary"))), json!("hello"));
+        assert_eq!(resolve("5", true, Some(&Tag::new("!", "foo"))), json!("5"));
     }
 }
