@@ -78,7 +78,7 @@ impl Selection {
     fn of(resource_type: &ResourceType, paths: &[AttributePath]) -> Self {
         let mut root = Self::default();
         for path in paths {
-            if resource_type.is_base_schema(path) {
+            if path.is_bare_urn(&resource_type.schema.id) {
                 for attribute in &resource_type.schema.attributes {
                     root.child(attribute).whole = true;
                 }
