@@ -9,7 +9,8 @@ use serde_json::{Number, Value};
 
 /// The value of a scalar. `plain` is a scalar without quotes.
 pub(super) fn resolve(text: &str, plain: bool, tag: Option<&Tag>) -> Value {
-    let plain = match tag.map(|tag| tag.core_suffix().unwrap_or_default()) {
+    let tag = tag.map(|tag| tag.suffix_in_namespace("tag:yaml.org,2002:").unwrap_or_default());
+    let plain = match tag.as_deref() {
         None => plain,
         Some("binary") => return binary(text),
         // A tag also makes quoted text the type that it names.
