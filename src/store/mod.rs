@@ -4,6 +4,11 @@
 //! a change is data ([`Command`]), so that a backend may run many requests' changes in one transaction,
 //! each in its own savepoint, and may run one again.
 
+mod execute;
+mod index;
+mod membership;
+pub mod metrics;
+mod plan;
 pub mod sqlite;
 
 use std::sync::Arc;

@@ -1,1 +1,249 @@
-//! SQLite: the embedded default.
+//! SQLite: the embedded default. One file, one writer with group commit, readers beside it.
+//!
+//! Nothing here says what a command means (`store/execute.rs`) or what a filter means (`scim::filter`).
+
+mod condition;
+mod failure;
+mod list;
+mod purge;
+mod reader;
+mod rows;
+mod schema;
+mod transaction;
+mod walk;
+mod writer;
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use async_trait::async_trait;
+use rusqlite::Connection;
+
+pub use self::failure::OpenError;
+use self::failure::Sql;
+use self::reader::{Budget, ReadError, Readers};
+use self::writer::{Tenants, Writer};
+use super::metrics::StoreMetrics;
+use super::{Listing, Query, Store, StoreError, TenantKey, Unit, UnitResult};
+use crate::scim::resource::{Load, Related, Resource};
+use crate::scim::schema::ResourceType;
+
+/// A store in one SQLite database, `scim.db` in its data directory.
+pub struct SqliteStore {
+    writer: Writer,
+    readers: Readers,
+    tenants: Tenants,
+    cursor_key: [u8; 32],
+    metrics: StoreMetrics,
+    /// Held while the store is open, so that no second process writes.
+    lock: Mutex<Option<File>>,
+}
+
+impl SqliteStore {
+    /// Opens the store of a data directory; both are made when they are not there.
+    pub fn open(directory: &Path) -> Result<Self, OpenError> {
+        let unusable = |path: &Path, source| OpenError::Directory { path: path.to_owned(), source };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(|source| unusable(directory, source))?;
+        let lock_path = directory.join("lock");
+        let lock = open_private(&lock_path).map_err(|source| unusable(&lock_path, source))?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => OpenError::Locked { path: directory.to_owned() },
+            TryLockError::Error(source) => unusable(&lock_path, source),
+        })?;
+
+        let path = directory.join("scim.db");
+        // Made by us first: SQLite gives its other files the same mode.
+        open_private(&path).map_err(|source| unusable(&path, source))?;
+        let connection = schema::open_writer(&path)?;
+        let loaded = cursor_key(&connection).and_then(|key| Ok((key, load_tenants(&connection)?)));
+        let (cursor_key, tenants) = loaded.map_err(|error| OpenError::from_sqlite(path.clone(), &error))?;
+
+        let metrics = StoreMetrics::default();
+        let writer = Writer::start(connection, Arc::clone(&tenants), metrics.clone())
+            .map_err(|source| unusable(&path, source))?;
+        let readers = Readers::new(&path);
+        Ok(Self { writer, readers, tenants, cursor_key, metrics, lock: Mutex::new(Some(lock)) })
+    }
+
+    /// What the store measures of itself.
+    #[must_use]
+    pub fn metrics(&self) -> &StoreMetrics {
+        &self.metrics
+    }
+
+    /// The tenant's key; `None` when it has never written.
+    fn tenant(&self, tenant: &TenantKey) -> Option<i64> {
+        self.tenants.read().unwrap_or_else(PoisonError::into_inner).get(tenant).copied()
+    }
+
+    /// Runs a read here when it is short, and elsewhere when it turns out not to be.
+    async fn read<T: Send + 'static>(
+        &self,
+        long: bool,
+        read: impl Fn(&Connection, &mut Budget) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        if !long {
+            match self.readers.short(&read) {
+                Ok(output) => return Ok(output),
+                Err(ReadError::Failed(error)) => return Err(error),
+                Err(ReadError::Long) => {}
+            }
+        }
+        self.metrics.long_reads.inc();
+        self.readers.long(read).await
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn get(
+        &self,
+        tenant: &TenantKey,
+        resource_type: &Arc<ResourceType>,
+        id: &str,
+        load: Load,
+    ) -> Result<Option<Resource>, StoreError> {
+        let Some(tenant) = self.tenant(tenant) else { return self.readers.alive().map(|()| None) };
+        match self
+            .readers
+            .short(|connection, budget| get(connection, tenant, resource_type, id, load, budget))
+        {
+            Ok(found) => Ok(found),
+            Err(ReadError::Failed(error)) => Err(error),
+            Err(ReadError::Long) => {
+                self.metrics.long_reads.inc();
+                let (resource_type, id) = (Arc::clone(resource_type), id.to_owned());
+                self.readers
+                    .long(move |connection, budget| {
+                        get(connection, tenant, &resource_type, &id, load, budget)
+                    })
+                    .await
+            }
+        }
+    }
+
+    async fn list(&self, tenant: &TenantKey, query: &Query) -> Result<Listing, StoreError> {
+        let Some(tenant) = self.tenant(tenant) else {
+            return self.readers.alive().map(|()| Listing { total: 0, resources: Vec::new(), next: None });
+        };
+        let list = list::List::new(tenant, query);
+        self.read(list.is_long(), move |connection, budget| list.run(connection, budget)).await
+    }
+
+    async fn write(
+        &self,
+        tenant: &TenantKey,
+        units: Vec<Unit>,
+        max_errors: Option<usize>,
+    ) -> Result<Vec<UnitResult>, StoreError> {
+        self.writer.write(tenant, units, max_errors).await
+    }
+
+    async fn count(&self, tenant: &TenantKey, resource_type: &str) -> Result<u64, StoreError> {
+        let Some(tenant) = self.tenant(tenant) else { return self.readers.alive().map(|()| 0) };
+        let resource_type = resource_type.to_owned();
+        self.read(false, move |connection, _| Ok(rows::count(connection, tenant, &resource_type)?)).await
+    }
+
+    async fn tenants(&self) -> Result<Vec<TenantKey>, StoreError> {
+        self.read(false, |connection, _| Ok(rows::tenants_with_data(connection)?)).await
+    }
+
+    async fn set_purge_on_removal(&self, tenant: &TenantKey, purge: bool) -> Result<(), StoreError> {
+        purge::mark(&self.writer, &self.tenants, tenant, purge).await
+    }
+
+    async fn purge_removed(&self, served: &[TenantKey]) -> Result<Vec<TenantKey>, StoreError> {
+        purge::purge_removed(&self.writer, &self.tenants, served).await
+    }
+
+    async fn cursor_key(&self) -> Result<[u8; 32], StoreError> {
+        Ok(self.cursor_key)
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        if !self.writer.is_open() {
+            return Err(StoreError::Closing);
+        }
+        let sql = "SELECT count(*) FROM meta";
+        self.read(false, |connection, _| Ok(connection.prepare_cached(sql)?.query_row([], |_| Ok(()))?)).await
+    }
+
+    async fn close(&self) {
+        self.readers.close();
+        self.writer.close().await;
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+fn get(
+    connection: &Connection,
+    tenant: i64,
+    resource_type: &Arc<ResourceType>,
+    id: &str,
+    load: Load,
+    budget: &mut Budget,
+) -> Result<Option<Resource>, ReadError> {
+    // The group's version and its members must be of one moment; a user's groups are in its version.
+    let snapshot = load.members && resource_type.has_members();
+    let _snapshot = snapshot.then(|| connection.unchecked_transaction()).transpose()?;
+    let Some((row, grouped)) = rows::find(connection, tenant, &resource_type.name, id)? else {
+        return Ok(None);
+    };
+    let related = related(connection, tenant, resource_type, row.key, grouped, load, budget)?;
+    Ok(Some(row.into_resource(resource_type, id.to_owned(), related)))
+}
+
+/// What other tables say of a row.
+fn related(
+    connection: &Connection,
+    tenant: i64,
+    resource_type: &ResourceType,
+    key: i64,
+    grouped: bool,
+    load: Load,
+    budget: &mut Budget,
+) -> Result<Related, ReadError> {
+    let mut related = Related::default();
+    if load.members && resource_type.has_members() {
+        let members = rows::members(connection, tenant, key, 0, budget.limit())?;
+        budget.spend(members.len())?;
+        related.members = Some(members.into_iter().map(|(_, member)| member).collect());
+    }
+    if load.groups && resource_type.has_groups() {
+        let groups = if grouped { rows::groups(connection, tenant, key)? } else { Vec::new() };
+        budget.spend(groups.len())?;
+        related.groups = Some(groups);
+    }
+    Ok(related)
+}
+
+/// Opens a file that only its owner may read, and makes it when it is not there.
+fn open_private(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+fn load_tenants(connection: &Connection) -> Sql<Tenants> {
+    let mut statement = connection.prepare("SELECT name, key FROM tenant WHERE name IS NOT NULL")?;
+    let tenants = statement.query_map([], |row| {
+        let name: String = row.get(0)?;
+        Ok((TenantKey(name.into()), row.get(1)?))
+    })?;
+    Ok(Arc::new(RwLock::new(tenants.collect::<Sql<_>>()?)))
+}
+
+/// The store's secret for signing cursors, made the first time.
+fn cursor_key(connection: &Connection) -> Sql<[u8; 32]> {
+    let mut fresh = [0; 32];
+    getrandom::fill(&mut fresh)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.to_string().into()))?;
+    connection.execute("INSERT INTO meta VALUES ('cursor_key', ?1) ON CONFLICT DO NOTHING", [&fresh[..]])?;
+    connection.query_row("SELECT value FROM meta WHERE name = 'cursor_key'", [], |row| row.get(0))
+}

@@ -1,0 +1,390 @@
+//! What a [`Command`] does: the one meaning it has, for every backend.
+//!
+//! A backend implements [`Transaction`], a handful of row operations within one database transaction and
+//! one tenant; everything that RFC 7644 says of a change is here. A refusal leaves half-done work
+//! behind, which the caller rolls back.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::index::{self, Entry};
+use super::membership::Membership;
+use super::{Command, Outcome, Refusal, StoreError, Unit};
+use crate::scim::error::ScimError;
+use crate::scim::etag::Preconditions;
+use crate::scim::member::{GroupRef, Member};
+use crate::scim::patch::{Patch, Step};
+use crate::scim::resource::{Attributes, Load, Related, Resource};
+use crate::scim::schema::ResourceType;
+
+use std::sync::Arc;
+
+/// A resource's row.
+#[derive(Debug, Clone)]
+pub(super) struct Row {
+    /// The row's key in this database.
+    pub key: i64,
+    /// [`Resource::version`].
+    pub version: u64,
+    /// [`Resource::created`].
+    pub created: Timestamp,
+    /// [`Resource::last_modified`].
+    pub last_modified: Timestamp,
+    /// [`Resource::body`].
+    pub body: Bytes,
+}
+
+/// What a row becomes.
+#[derive(Debug)]
+pub(super) struct Content {
+    /// What groups show of it as a member.
+    pub display: Option<String>,
+    /// [`Resource::body`].
+    pub body: Bytes,
+}
+
+/// Row operations of one tenant in one database transaction.
+pub(super) trait Transaction {
+    /// The time of this transaction, in whole milliseconds.
+    fn now(&self) -> Timestamp;
+    /// The row of this type and id.
+    async fn find(&mut self, resource_type: &str, id: &str) -> Result<Option<Row>, StoreError>;
+    /// Adds a row with version 1, and counts it.
+    async fn insert(&mut self, resource_type: &str, id: &str, content: &Content) -> Result<i64, StoreError>;
+    /// Sets a row's version and time, and its content when that changed.
+    async fn update(
+        &mut self,
+        key: i64,
+        version: u64,
+        last_modified: Timestamp,
+        content: Option<&Content>,
+    ) -> Result<(), StoreError>;
+    /// Removes a row, and counts it. Its index entries and memberships are removed before.
+    async fn delete(&mut self, resource_type: &str, key: i64) -> Result<(), StoreError>;
+    /// Adds an index entry; when its value must be unique and is taken, adds nothing and tells the id of
+    /// the resource that has it.
+    async fn add_entry(&mut self, key: i64, entry: &Entry) -> Result<Option<String>, StoreError>;
+    /// Removes an index entry.
+    async fn remove_entry(&mut self, key: i64, entry: &Entry) -> Result<(), StoreError>;
+    /// The key of the user or group of this id.
+    async fn member_key(&mut self, id: &str) -> Result<Option<i64>, StoreError>;
+    /// Adds a member; false when it was one.
+    async fn add_member(&mut self, group: i64, member: i64) -> Result<bool, StoreError>;
+    /// Removes a member; false when it was none.
+    async fn remove_member(&mut self, group: i64, member: i64) -> Result<bool, StoreError>;
+    /// The keys of a group's members.
+    async fn member_keys(&mut self, group: i64) -> Result<Vec<i64>, StoreError>;
+    /// A group's members with keys above `after`, in the order of their keys.
+    async fn members(
+        &mut self,
+        group: i64,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<(i64, Member)>, StoreError>;
+    /// The groups a resource belongs to, direct and indirect, ordered by id.
+    async fn groups(&mut self, key: i64) -> Result<Vec<GroupRef>, StoreError>;
+    /// Removes a resource from every group, and moves those groups' versions and times.
+    async fn leave_groups(&mut self, key: i64) -> Result<(), StoreError>;
+    /// Moves the versions of the groups that show this resource as a member.
+    async fn touch_groups(&mut self, key: i64) -> Result<(), StoreError>;
+}
+
+/// Why a step went no further.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The client's doing: the unit is refused.
+    Refused(ScimError),
+    /// Ours: the whole write fails.
+    Failed(StoreError),
+}
+
+impl From<ScimError> for Fault {
+    fn from(error: ScimError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Why a unit was undone.
+#[derive(Debug)]
+pub(super) enum Undone {
+    /// The client's doing.
+    Refused(Refusal),
+    /// Ours: the whole write fails.
+    Failed(StoreError),
+}
+
+impl Undone {
+    fn at(command: usize, fault: Fault) -> Self {
+        match fault {
+            Fault::Refused(error) => Self::Refused(Refusal::Command(command, error)),
+            Fault::Failed(error) => Self::Failed(error),
+        }
+    }
+}
+
+/// Applies a unit's commands. New resources are all there before the first group looks for its
+/// members: the groups of a bulk request may contain each other.
+pub(super) async fn execute(transaction: &mut impl Transaction, unit: &Unit) -> Result<Vec<Outcome>, Undone> {
+    let mut created = BTreeMap::new();
+    for (index, command) in unit.commands.iter().enumerate() {
+        if let Command::Create { resource_type, id, attributes, members: _ } = command {
+            let row = create(transaction, resource_type, id, attributes).await;
+            created.insert(index, row.map_err(|fault| Undone::at(index, fault))?);
+        }
+    }
+    let mut outcomes = Vec::with_capacity(unit.commands.len());
+    for (index, command) in unit.commands.iter().enumerate() {
+        let outcome = apply(transaction, command, created.remove(&index)).await;
+        outcomes.push(outcome.map_err(|fault| Undone::at(index, fault))?);
+    }
+    Ok(outcomes)
+}
+
+async fn apply(
+    transaction: &mut impl Transaction,
+    command: &Command,
+    created: Option<Row>,
+) -> Result<Outcome, Fault> {
+    match command {
+        Command::Create { resource_type, id, attributes: _, members } => {
+            let row = created.ok_or_else(|| StoreError::Internal("a resource was not made".into()))?;
+            let mut membership = Membership::of(row.key);
+            membership.add(transaction, members).await?;
+            membership.finish()?;
+            finish_load(transaction, resource_type, id, row, Load::ALL).await.map(Outcome::Created)
+        }
+        Command::Replace { resource_type, id, attributes, members, preconditions, load } => {
+            let row = find(transaction, resource_type, id, preconditions).await?;
+            let current = parse_body(&row.body)?;
+            let new = resource_type.succeed(&current, attributes.clone())?;
+            let mut membership = Membership::of(row.key);
+            if resource_type.has_members() {
+                membership.replace(transaction, members).await?;
+            }
+            membership.finish()?;
+            let row = settle(transaction, resource_type, id, row, Some((current, new)), &membership).await?;
+            finish_load(transaction, resource_type, id, row, *load).await.map(Outcome::Updated)
+        }
+        Command::Patch { resource_type, id, patch, preconditions, load } => {
+            let row = find(transaction, resource_type, id, preconditions).await?;
+            let (attributes, membership) = apply_patch(transaction, resource_type, &row, patch).await?;
+            let row = settle(transaction, resource_type, id, row, attributes, &membership).await?;
+            finish_load(transaction, resource_type, id, row, *load).await.map(Outcome::Updated)
+        }
+        Command::Delete { resource_type, id, preconditions } => {
+            let row = find(transaction, resource_type, id, preconditions).await?;
+            for entry in index::entries(resource_type, &parse_body(&row.body)?) {
+                transaction.remove_entry(row.key, &entry).await?;
+            }
+            transaction.leave_groups(row.key).await?;
+            if resource_type.has_members() {
+                for member in transaction.member_keys(row.key).await? {
+                    transaction.remove_member(row.key, member).await?;
+                }
+            }
+            transaction.delete(&resource_type.name, row.key).await?;
+            Ok(Outcome::Deleted)
+        }
+    }
+}
+
+async fn create(
+    transaction: &mut impl Transaction,
+    resource_type: &ResourceType,
+    id: &str,
+    attributes: &Attributes,
+) -> Result<Row, Fault> {
+    let content = Content { display: display(attributes), body: write_body(id, attributes)? };
+    let key = transaction.insert(&resource_type.name, id, &content).await?;
+    for entry in index::entries(resource_type, attributes) {
+        claim(transaction, resource_type, key, &entry).await?;
+    }
+    let now = transaction.now();
+    Ok(Row { key, version: 1, created: now, last_modified: now, body: content.body })
+}
+
+/// The row a command is about, its preconditions checked.
+async fn find(
+    transaction: &mut impl Transaction,
+    resource_type: &Arc<ResourceType>,
+    id: &str,
+    preconditions: &Preconditions,
+) -> Result<Row, Fault> {
+    let row = transaction.find(&resource_type.name, id).await?;
+    let row = row.ok_or_else(|| ScimError::not_found(&resource_type.name, id))?;
+    if *preconditions != Preconditions::default() {
+        let load = Load { members: false, groups: true };
+        let resource = finish_load(transaction, resource_type, id, row.clone(), load).await?;
+        preconditions.check(&resource.version())?;
+    }
+    Ok(row)
+}
+
+/// Applies a patch's steps: the attributes before and after, when a step was about them, and what
+/// became of the membership.
+async fn apply_patch(
+    transaction: &mut impl Transaction,
+    resource_type: &ResourceType,
+    row: &Row,
+    patch: &Patch,
+) -> Result<(Option<(Attributes, Attributes)>, Membership), Fault> {
+    let mut attributes = None;
+    let mut membership = Membership::of(row.key);
+    for step in &patch.steps {
+        match step {
+            Step::Attributes(change) => {
+                if attributes.is_none() {
+                    let current = parse_body(&row.body)?;
+                    attributes = Some((current.clone(), current));
+                }
+                if let Some((_, new)) = &mut attributes {
+                    change.apply(new)?;
+                }
+            }
+            Step::Members(change) => membership.apply(transaction, change).await?,
+        }
+    }
+    if let Some((_, new)) = &mut attributes {
+        resource_type.finish(new)?;
+    }
+    membership.finish()?;
+    Ok((attributes, membership))
+}
+
+/// Writes what changed; the version and the time move only if something did.
+async fn settle(
+    transaction: &mut impl Transaction,
+    resource_type: &ResourceType,
+    id: &str,
+    mut row: Row,
+    attributes: Option<(Attributes, Attributes)>,
+    membership: &Membership,
+) -> Result<Row, Fault> {
+    let mut content = None;
+    if let Some((current, new)) = attributes.filter(|(current, new)| current != new) {
+        let entries = index::entries(resource_type, &new);
+        let old_entries = index::entries(resource_type, &current);
+        for entry in old_entries.iter().filter(|entry| !entries.contains(entry)) {
+            transaction.remove_entry(row.key, entry).await?;
+        }
+        for entry in entries.iter().filter(|entry| !old_entries.contains(entry)) {
+            claim(transaction, resource_type, row.key, entry).await?;
+        }
+        let display = display(&new);
+        if display != self::display(&current) {
+            transaction.touch_groups(row.key).await?;
+            // A group may be a member of itself, and then has moved.
+            if let Some(now) = transaction.find(&resource_type.name, id).await? {
+                row.version = now.version;
+            }
+        }
+        row.body = write_body(id, &new)?;
+        content = Some(Content { display, body: row.body.clone() });
+    }
+    if content.is_some() || membership.changed() {
+        row.version += 1;
+        row.last_modified = row.last_modified.max(transaction.now());
+        transaction.update(row.key, row.version, row.last_modified, content.as_ref()).await?;
+    }
+    Ok(row)
+}
+
+/// Adds an index entry, or says whose the value is.
+async fn claim(
+    transaction: &mut impl Transaction,
+    resource_type: &ResourceType,
+    key: i64,
+    entry: &Entry,
+) -> Result<(), Fault> {
+    let Some(owner) = transaction.add_entry(key, entry).await? else { return Ok(()) };
+    let (_, attribute) = entry.attribute.split_once('.').unwrap_or_default();
+    Err(Fault::Refused(ScimError::uniqueness(format!(
+        "{attribute}: the value is taken by {} {owner}; {attribute} must be unique, so change or delete that one first, or choose another value",
+        resource_type.name
+    ))))
+}
+
+async fn finish_load(
+    transaction: &mut impl Transaction,
+    resource_type: &Arc<ResourceType>,
+    id: &str,
+    row: Row,
+    load: Load,
+) -> Result<Resource, Fault> {
+    let mut related = Related::default();
+    if load.members && resource_type.has_members() {
+        let members = transaction.members(row.key, 0, usize::MAX).await?;
+        related.members = Some(members.into_iter().map(|(_, member)| member).collect());
+    }
+    if load.groups && resource_type.has_groups() {
+        related.groups = Some(transaction.groups(row.key).await?);
+    }
+    Ok(row.into_resource(resource_type, id.to_owned(), related))
+}
+
+impl Row {
+    /// The resource of this row.
+    pub(super) fn into_resource(
+        self,
+        resource_type: &Arc<ResourceType>,
+        id: String,
+        related: Related,
+    ) -> Resource {
+        let Self { key: _, version, created, last_modified, body } = self;
+        Resource {
+            resource_type: Arc::clone(resource_type),
+            id,
+            version,
+            created,
+            last_modified,
+            body,
+            related,
+        }
+    }
+}
+
+/// What groups show of a resource: its `displayName`, else its `userName`.
+fn display(attributes: &Attributes) -> Option<String> {
+    let text = |name| attributes.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+    text("displayName").or_else(|| text("userName")).map(str::to_owned)
+}
+
+/// The stored body: `schemas` and `id` first, as [`Resource::body`] says.
+fn write_body(id: &str, attributes: &Attributes) -> Result<Bytes, StoreError> {
+    let mut body = Vec::with_capacity(512);
+    let mut write = |name: &str, value: &Value| {
+        body.push(if body.is_empty() { b'{' } else { b',' });
+        serde_json::to_writer(&mut body, name)?;
+        body.push(b':');
+        serde_json::to_writer(&mut body, value)
+    };
+    let written = (|| {
+        write("schemas", attributes.get("schemas").unwrap_or(&Value::Array(Vec::new())))?;
+        write("id", &Value::from(id))?;
+        for (name, value) in attributes.iter().filter(|(name, _)| !matches!(name.as_str(), "schemas" | "id"))
+        {
+            write(name, value)?;
+        }
+        Ok::<_, serde_json::Error>(())
+    })();
+    written.map_err(|error| StoreError::Internal(format!("a resource cannot be serialised: {error}")))?;
+    body.push(b'}');
+    Ok(body.into())
+}
+
+/// The attributes of a stored body.
+fn parse_body(body: &[u8]) -> Result<Attributes, StoreError> {
+    let mut attributes: Attributes = serde_json::from_slice(body)
+        .map_err(|error| StoreError::Internal(format!("a stored resource is not JSON: {error}")))?;
+    attributes.shift_remove("id");
+    Ok(attributes)
+}

@@ -1,0 +1,188 @@
+//! One command's changes of one group's membership, row by row, so that they cost what they change and
+//! not what the group holds.
+
+use std::collections::HashSet;
+
+use serde_json::{Value, json};
+
+use super::StoreError;
+use super::execute::{Fault, Transaction};
+use crate::scim::error::ScimError;
+use crate::scim::filter::{Filter, Literal, Operator};
+use crate::scim::member::{Member, MemberChange};
+
+/// Members read at a time while a filter looks for those to remove.
+const PAGE: usize = 1000;
+
+/// The membership of one group under one command.
+#[derive(Debug)]
+pub(super) struct Membership {
+    group: i64,
+    /// Members whose state differs from what it was before the command: a member that is removed and
+    /// added again has not changed.
+    toggled: HashSet<i64>,
+    /// Ids that are neither a user nor a group of this tenant.
+    unknown: Vec<String>,
+}
+
+impl Membership {
+    /// No change yet.
+    pub(super) fn of(group: i64) -> Self {
+        Self { group, toggled: HashSet::new(), unknown: Vec::new() }
+    }
+
+    /// Whether the group's members are other than before.
+    pub(super) fn changed(&self) -> bool {
+        !self.toggled.is_empty()
+    }
+
+    /// Refuses the command when it named members that do not exist: every one is in the message.
+    pub(super) fn finish(&self) -> Result<(), ScimError> {
+        if self.unknown.is_empty() {
+            return Ok(());
+        }
+        let mut seen = HashSet::new();
+        let ids = self.unknown.iter().filter(|id| seen.insert(*id));
+        let ids: Vec<_> = ids.map(|id| format!("{id:?}")).collect();
+        Err(ScimError::invalid_value(format!(
+            "members: no User or Group here has the id {}; nothing was changed",
+            ids.join(", ")
+        )))
+    }
+
+    /// Applies one change.
+    pub(super) async fn apply(
+        &mut self,
+        transaction: &mut impl Transaction,
+        change: &MemberChange,
+    ) -> Result<(), Fault> {
+        match change {
+            MemberChange::Add(ids) => self.add(transaction, ids).await,
+            MemberChange::Remove(ids) => self.remove(transaction, ids).await,
+            MemberChange::RemoveMatching(filter) => match named(filter) {
+                Some(ids) => self.remove(transaction, &ids).await,
+                None => self.remove_matching(transaction, filter).await,
+            },
+            MemberChange::Clear => self.replace(transaction, &[]).await,
+            MemberChange::Replace(ids) => self.replace(transaction, ids).await,
+        }
+    }
+
+    /// Adds members.
+    pub(super) async fn add(
+        &mut self,
+        transaction: &mut impl Transaction,
+        ids: &[String],
+    ) -> Result<(), Fault> {
+        for id in ids {
+            if let Some(member) = self.resolve(transaction, id).await? {
+                let added = transaction.add_member(self.group, member).await?;
+                self.note(member, added);
+            }
+        }
+        Ok(())
+    }
+
+    async fn remove(&mut self, transaction: &mut impl Transaction, ids: &[String]) -> Result<(), Fault> {
+        for id in ids {
+            if let Some(member) = transaction.member_key(id).await? {
+                self.remove_key(transaction, member).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes these ids the whole membership; rows that stay are not touched.
+    pub(super) async fn replace(
+        &mut self,
+        transaction: &mut impl Transaction,
+        ids: &[String],
+    ) -> Result<(), Fault> {
+        let mut wanted = HashSet::with_capacity(ids.len());
+        for id in ids {
+            wanted.extend(self.resolve(transaction, id).await?);
+        }
+        for member in transaction.member_keys(self.group).await? {
+            if !wanted.remove(&member) {
+                self.remove_key(transaction, member).await?;
+            }
+        }
+        for member in wanted {
+            let added = transaction.add_member(self.group, member).await?;
+            self.note(member, added);
+        }
+        Ok(())
+    }
+
+    async fn remove_matching(
+        &mut self,
+        transaction: &mut impl Transaction,
+        filter: &Filter,
+    ) -> Result<(), Fault> {
+        let mut after = 0;
+        loop {
+            let page = transaction.members(self.group, after, PAGE).await?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = *last;
+            for (key, member) in &page {
+                if filter.matches_element(&element(member)) {
+                    self.remove_key(transaction, *key).await?;
+                }
+            }
+        }
+    }
+
+    async fn remove_key(
+        &mut self,
+        transaction: &mut impl Transaction,
+        member: i64,
+    ) -> Result<(), StoreError> {
+        let removed = transaction.remove_member(self.group, member).await?;
+        self.note(member, removed);
+        Ok(())
+    }
+
+    async fn resolve(
+        &mut self,
+        transaction: &mut impl Transaction,
+        id: &str,
+    ) -> Result<Option<i64>, StoreError> {
+        let key = transaction.member_key(id).await?;
+        if key.is_none() {
+            self.unknown.push(id.to_owned());
+        }
+        Ok(key)
+    }
+
+    fn note(&mut self, member: i64, changed: bool) {
+        if changed && !self.toggled.remove(&member) {
+            self.toggled.insert(member);
+        }
+    }
+}
+
+/// The ids that a value filter names, when it does nothing else: `value eq "a" or value eq "b"`.
+fn named(filter: &Filter) -> Option<Vec<String>> {
+    match filter {
+        Filter::Or(left, right) => {
+            let mut ids = named(left)?;
+            ids.extend(named(right)?);
+            Some(ids)
+        }
+        Filter::Compare(attribute, Operator::Eq, Literal::String(id)) => {
+            let leaf = attribute.sub_attribute.as_ref().unwrap_or(&attribute.attribute);
+            (leaf.name == "value").then(|| vec![id.clone()])
+        }
+        _ => None,
+    }
+}
+
+/// A member as a value filter sees it.
+fn element(member: &Member) -> Value {
+    let Member { id, resource_type, display } = member;
+    let mut element = json!({"value": id, "type": resource_type});
+    if let Some(display) = display {
+        element["display"] = display.as_str().into();
+    }
+    element
+}

@@ -1,0 +1,371 @@
+//! Lists: total and page of one moment, in one read transaction, holding no more than the page and the
+//! sort keys before its end.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+
+use rusqlite::{Connection, params_from_iter};
+use serde_json::Value;
+
+use super::condition::{Fragment, Scope};
+use super::reader::{Budget, ReadError};
+use super::rows::{self, Listed, columns};
+use super::{related, walk};
+use crate::scim::cursor::Position;
+use crate::scim::filter::{Filter, sort_key};
+use crate::scim::representation;
+use crate::scim::resource::{Load, Resource};
+use crate::scim::schema::{AttributeRef, ResourceType};
+use crate::store::plan::{Effort, Plan, mentions, needed_by, union};
+use crate::store::{Listing, Page, Query};
+
+/// Rows that a short read may skip by an index.
+const SHORT_SKIP: u64 = 10_000;
+
+/// A planned list request.
+pub(super) struct List {
+    pub tenant: i64,
+    /// In the order of their types' names.
+    pub sources: Vec<Source>,
+    pub query: Query,
+    pub window: Window,
+}
+
+/// One type of a list request.
+pub(super) struct Source {
+    pub resource_type: Arc<ResourceType>,
+    pub filter: Option<Arc<Filter>>,
+    plan: Plan,
+    /// The sort attribute, where the type has it.
+    pub sort: Option<AttributeRef>,
+    /// Related data that filter and sort look at.
+    evaluated: Load,
+}
+
+/// Which of the matches are wanted.
+pub(super) struct Window {
+    /// Matches before the page.
+    pub skip: u64,
+    /// Resources on the page.
+    pub take: usize,
+    /// Matches to find: one more than the page where the answer says whether there are more.
+    pub want: usize,
+    /// Where the page before ended.
+    pub after: Option<Position>,
+}
+
+impl Window {
+    fn new(page: &Page) -> Self {
+        match page {
+            Page::Index { start_index, count } => {
+                Self { skip: start_index.saturating_sub(1), take: *count, want: *count, after: None }
+            }
+            Page::After { position, count } => {
+                let want = if *count == 0 { 0 } else { count.saturating_add(1) };
+                Self { skip: 0, take: *count, want, after: position.clone() }
+            }
+        }
+    }
+}
+
+impl List {
+    /// Plans a request.
+    pub(super) fn new(tenant: i64, query: &Query) -> Self {
+        let mut sources: Vec<_> = query
+            .types
+            .iter()
+            .map(|(resource_type, filter)| {
+                let sort = query.sort.as_ref().and_then(|sort| resource_type.resolve(&sort.by));
+                let none = Load { members: false, groups: false };
+                let evaluated =
+                    union(filter.as_deref().map_or(none, mentions), sort.as_ref().map_or(none, needed_by));
+                Source {
+                    resource_type: Arc::clone(resource_type),
+                    filter: filter.clone(),
+                    plan: Plan::new(resource_type, filter.as_deref()),
+                    sort,
+                    evaluated,
+                }
+            })
+            .collect();
+        sources.sort_by(|left, right| left.resource_type.name.cmp(&right.resource_type.name));
+        Self { tenant, sources, query: query.clone(), window: Window::new(&query.page) }
+    }
+
+    /// Whether the read is sure to touch many rows.
+    pub(super) fn is_long(&self) -> bool {
+        let sorted = self.query.sort.is_some() && walk::of(self).is_none();
+        self.window.skip > SHORT_SKIP
+            || self.sources.iter().any(|Source { plan, .. }| match plan.effort {
+                Effort::Point | Effort::Few => false,
+                Effort::Range => true,
+                Effort::All => sorted || !plan.exact,
+            })
+    }
+
+    /// Reads total and page.
+    pub(super) fn run(&self, connection: &Connection, budget: &mut Budget) -> Result<Listing, ReadError> {
+        let _snapshot = connection.unchecked_transaction()?;
+        let read = Read { list: self, connection };
+        if self.query.sort.is_none() {
+            return read.by_id(budget);
+        }
+        match walk::of(self) {
+            Some(walk) => walk.run(read, budget),
+            None => read.sorted(budget),
+        }
+    }
+}
+
+/// A list request on a connection.
+#[derive(Clone, Copy)]
+pub(super) struct Read<'r> {
+    pub list: &'r List,
+    pub connection: &'r Connection,
+}
+
+/// A match that may be on the page.
+pub(super) struct Found<'r> {
+    pub source: &'r Source,
+    pub listed: Listed,
+    pub sort_key: Option<String>,
+}
+
+impl<'r> Read<'r> {
+    /// The order without `sortBy`: type, then id.
+    fn by_id(self, budget: &mut Budget) -> Result<Listing, ReadError> {
+        let Window { mut skip, take: _, want, ref after } = self.list.window;
+        let mut total = 0;
+        let mut found = Vec::new();
+        for source in &self.list.sources {
+            let name = source.resource_type.name.as_str();
+            let order = after.as_ref().map_or(Ordering::Greater, |after| name.cmp(&after.resource_type));
+            let after = after.as_ref().filter(|_| order == Ordering::Equal).map(|after| after.id.as_str());
+            if source.plan.exact && source.plan.effort != Effort::Point {
+                let count = self.count(source)?;
+                total += count;
+                if order == Ordering::Less || found.len() >= want || skip >= count {
+                    skip = skip.saturating_sub(count);
+                    continue;
+                }
+                let limit = want - found.len();
+                self.candidates(source, after, limit, skip, |listed| {
+                    budget.spend(1)?;
+                    found.push(Found { source, listed, sort_key: None });
+                    Ok(())
+                })?;
+                skip = 0;
+                continue;
+            }
+            self.candidates(source, None, usize::MAX, 0, |listed| {
+                budget.spend(1)?;
+                if !source.plan.exact && !self.evaluate(source, &listed, budget)?.0 {
+                    return Ok(());
+                }
+                total += 1;
+                let passed =
+                    order == Ordering::Less || after.is_some_and(|after| listed.id.as_str() <= after);
+                if passed {
+                    return Ok(());
+                }
+                if skip > 0 {
+                    skip -= 1;
+                } else if found.len() < want {
+                    found.push(Found { source, listed, sort_key: None });
+                }
+                Ok(())
+            })?;
+        }
+        self.listing(total, found, budget)
+    }
+
+    /// Any order: every match's sort key is looked at, and those up to the page's end are kept.
+    fn sorted(self, budget: &mut Budget) -> Result<Listing, ReadError> {
+        let Window { skip, take: _, want, ref after } = self.list.window;
+        let descending = self.list.query.sort.as_ref().is_some_and(|sort| sort.descending);
+        let after = after.clone().map(|Position { sort_key, resource_type, id }| {
+            let source =
+                self.list.sources.partition_point(|source| source.resource_type.name < resource_type);
+            Ranked { descending, sort_key, source, id, key: 0 }
+        });
+        let skip = usize::try_from(skip).unwrap_or(usize::MAX);
+        let keep = if want == 0 { 0 } else { skip.saturating_add(want) };
+        let mut total = 0;
+        let mut heap = BinaryHeap::new();
+        for (index, source) in self.list.sources.iter().enumerate() {
+            self.candidates(source, None, usize::MAX, 0, |listed| {
+                budget.spend(1)?;
+                let (matches, value) = self.evaluate(source, &listed, budget)?;
+                if !matches {
+                    return Ok(());
+                }
+                total += 1;
+                let sort_key = source.sort.as_ref().and_then(|sort| sort_key(&value, sort));
+                let Listed { row, grouped: _, id } = listed;
+                let ranked = Ranked { descending, sort_key, source: index, id, key: row.key };
+                if after.as_ref().is_none_or(|after| ranked > *after) {
+                    heap.push(ranked);
+                    if heap.len() > keep {
+                        heap.pop();
+                    }
+                }
+                Ok(())
+            })?;
+        }
+        let ranked = heap.into_sorted_vec().into_iter().skip(skip);
+        let found = ranked.map(|Ranked { sort_key, source, key, .. }| {
+            let listed = rows::by_key(self.connection, key)?;
+            Ok(Found { source: &self.list.sources[source], listed, sort_key })
+        });
+        let found = found.collect::<Result<_, ReadError>>()?;
+        self.listing(total, found, budget)
+    }
+
+    /// The answer, from the matches of the page and perhaps one more.
+    pub(super) fn listing(
+        self,
+        total: u64,
+        mut found: Vec<Found<'r>>,
+        budget: &mut Budget,
+    ) -> Result<Listing, ReadError> {
+        let more = found.len() > self.list.window.take;
+        found.truncate(self.list.window.take);
+        let last = found.last().filter(|_| more);
+        let next = last.map(|Found { source, listed, sort_key }| Position {
+            sort_key: sort_key.clone(),
+            resource_type: source.resource_type.name.clone(),
+            id: listed.id.clone(),
+        });
+        let resources = found.into_iter().map(|Found { source, listed, sort_key: _ }| {
+            self.resource(source, listed, self.list.query.load, budget)
+        });
+        Ok(Listing { total, resources: resources.collect::<Result<_, _>>()?, next })
+    }
+
+    /// All matches of an exact plan.
+    pub(super) fn count(self, source: &Source) -> Result<u64, ReadError> {
+        let Some(condition) = &source.plan.condition else {
+            return Ok(rows::count(self.connection, self.list.tenant, &source.resource_type.name)?);
+        };
+        let mut sql = Fragment::default();
+        let scope = self.scope(source);
+        sql.push("SELECT count(*) FROM resource r WHERE r.key IN (", []);
+        scope.keys(&mut sql, condition);
+        sql.push(") AND +r.type = ?", [scope.resource_type.to_owned().into()]);
+        let mut statement = self.connection.prepare_cached(&sql.text)?;
+        let count: i64 = statement.query_row(params_from_iter(sql.parameters), |row| row.get(0))?;
+        Ok(count.cast_unsigned())
+    }
+
+    /// Visits a source's candidates in the order of their ids.
+    fn candidates(
+        self,
+        source: &Source,
+        after: Option<&str>,
+        limit: usize,
+        skip: u64,
+        mut visit: impl FnMut(Listed) -> Result<(), ReadError>,
+    ) -> Result<(), ReadError> {
+        let scope = self.scope(source);
+        let mut sql = Fragment::default();
+        match &source.plan.condition {
+            None => {
+                sql.push(
+                    concat!("SELECT ", columns!(), " FROM resource r WHERE r.tenant = ? AND r.type = ?"),
+                    [],
+                );
+                sql.push("", [scope.tenant.into(), scope.resource_type.to_owned().into()]);
+            }
+            // Keys first: SQLite sorts them without the bodies.
+            Some(condition) => {
+                sql.push("SELECT r.key FROM resource r WHERE r.key IN (", []);
+                scope.keys(&mut sql, condition);
+                sql.push(") AND +r.type = ?", [scope.resource_type.to_owned().into()]);
+            }
+        }
+        if let Some(after) = after {
+            sql.push(" AND r.id > ?", [after.to_owned().into()]);
+        }
+        let (limit, skip) = (i64::try_from(limit).unwrap_or(-1), i64::try_from(skip).unwrap_or(i64::MAX));
+        sql.push(" ORDER BY r.id LIMIT ? OFFSET ?", [limit.into(), skip.into()]);
+        let mut statement = self.connection.prepare_cached(&sql.text)?;
+        let mut rows = statement.query(params_from_iter(sql.parameters))?;
+        while let Some(row) = rows.next()? {
+            let listed = match source.plan.condition {
+                None => rows::listed(row)?,
+                Some(_) => rows::by_key(self.connection, row.get(0)?)?,
+            };
+            visit(listed)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a candidate matches, and its representation.
+    fn evaluate(
+        self,
+        source: &Source,
+        listed: &Listed,
+        budget: &mut Budget,
+    ) -> Result<(bool, Value), ReadError> {
+        let Listed { row, grouped, id } = listed;
+        let listed = Listed { row: row.clone(), grouped: *grouped, id: id.clone() };
+        let resource = self.resource(source, listed, source.evaluated, budget)?;
+        let value = representation::to_value(&resource, &self.list.query.base_url);
+        let matches = source.plan.exact || source.filter.as_ref().is_none_or(|filter| filter.matches(&value));
+        Ok((matches, value))
+    }
+
+    fn resource(
+        self,
+        source: &Source,
+        listed: Listed,
+        load: Load,
+        budget: &mut Budget,
+    ) -> Result<Resource, ReadError> {
+        let Listed { row, grouped, id } = listed;
+        let resource_type = &source.resource_type;
+        let related =
+            related(self.connection, self.list.tenant, resource_type, row.key, grouped, load, budget)?;
+        Ok(row.into_resource(resource_type, id, related))
+    }
+
+    fn scope(self, source: &Source) -> Scope<'_> {
+        Scope { tenant: self.list.tenant, resource_type: &source.resource_type.name }
+    }
+}
+
+/// A match and its place in the order. A missing value is last, and first when descending (RFC 7644
+/// section 3.4.2.3); ties go by type and id.
+struct Ranked {
+    descending: bool,
+    sort_key: Option<String>,
+    source: usize,
+    id: String,
+    key: i64,
+}
+
+impl Ord for Ranked {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let values = match (&self.sort_key, &other.sort_key) {
+            (Some(left), Some(right)) => left.cmp(right),
+            (left, right) => left.is_none().cmp(&right.is_none()),
+        };
+        let values = if self.descending { values.reverse() } else { values };
+        values.then_with(|| self.source.cmp(&other.source)).then_with(|| self.id.cmp(&other.id))
+    }
+}
+
+impl PartialOrd for Ranked {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Ranked {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Ranked {}

@@ -1,0 +1,179 @@
+//! Connections that read. A short read runs on the thread that serves the request, for a hand-over to
+//! another thread costs more than the read; a long one goes to a few connections of its own, so that it
+//! neither stops the requests beside it nor crowds them out.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread::available_parallelism;
+
+use rusqlite::Connection;
+use tokio::sync::Semaphore;
+
+use super::failure::failed;
+use super::schema::open_reader;
+use crate::store::StoreError;
+
+/// How much of the file each short reader maps. Mapped pages count as resident memory, so this bounds
+/// what a large database costs; beyond it pages are read into the connection's small cache.
+const MMAP_BYTES: i64 = 64 << 20;
+
+/// Rows that a short read may touch.
+const SHORT: usize = 2000;
+
+/// Why a read gave no answer.
+#[derive(Debug)]
+pub(super) enum ReadError {
+    /// It would touch more rows than its budget.
+    Long,
+    /// It failed.
+    Failed(StoreError),
+}
+
+impl From<rusqlite::Error> for ReadError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Failed(failed(error))
+    }
+}
+
+impl From<StoreError> for ReadError {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// What a read may still touch.
+#[derive(Debug)]
+pub(super) struct Budget(Option<usize>);
+
+impl Budget {
+    /// Takes rows from the budget.
+    pub(super) fn spend(&mut self, rows: usize) -> Result<(), ReadError> {
+        if let Some(left) = &mut self.0 {
+            *left = left.checked_sub(rows).ok_or(ReadError::Long)?;
+        }
+        Ok(())
+    }
+
+    /// How many rows to fetch at most: one more than is left shows that it is too little.
+    pub(super) fn limit(&self) -> usize {
+        self.0.map_or(usize::MAX, |left| left + 1)
+    }
+}
+
+/// The readers of one database.
+#[derive(Clone)]
+pub(super) struct Readers(Arc<Shared>);
+
+struct Shared {
+    path: PathBuf,
+    closed: AtomicBool,
+    short: Box<[Slot]>,
+    long: Box<[Slot]>,
+    permits: Arc<Semaphore>,
+}
+
+/// A connection, opened when it is first needed.
+type Slot = Mutex<Option<Connection>>;
+
+thread_local! {
+    /// Numbers the threads, so that each has a connection to itself while there are enough.
+    static THREAD: usize = {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    };
+}
+
+impl Readers {
+    /// No connection is opened yet.
+    pub(super) fn new(path: &Path) -> Self {
+        let cores = available_parallelism().map_or(2, usize::from);
+        let slots = |count| (0..count).map(|_| Mutex::new(None)).collect();
+        // One for each worker thread of the runtime and a few for threads of tests and tools.
+        let short = slots(cores + 2);
+        let long: Box<[Slot]> = slots(cores.clamp(2, 4));
+        let permits = Arc::new(Semaphore::new(long.len()));
+        Self(Arc::new(Shared { path: path.to_owned(), closed: AtomicBool::new(false), short, long, permits }))
+    }
+
+    /// Runs a read here and now, within a budget.
+    pub(super) fn short<T>(
+        &self,
+        read: impl FnOnce(&Connection, &mut Budget) -> Result<T, ReadError>,
+    ) -> Result<T, ReadError> {
+        let first = THREAD.with(|number| *number);
+        self.0.read(&self.0.short, first, Budget(Some(SHORT)), read)
+    }
+
+    /// Runs a read on another thread, however long it takes, when one of the long readers is free.
+    pub(super) async fn long<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection, &mut Budget) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let shared = Arc::clone(&self.0);
+        let permit = Arc::clone(&shared.permits).acquire_owned().await.map_err(|_| StoreError::Closing)?;
+        let task = tokio::task::spawn_blocking(move || {
+            let result = shared.read(&shared.long, 0, Budget(None), read);
+            drop(permit);
+            result
+        });
+        match task.await {
+            Ok(Ok(output)) => Ok(output),
+            Ok(Err(ReadError::Failed(error))) => Err(error),
+            Ok(Err(ReadError::Long)) => {
+                Err(StoreError::Internal("a read without a budget ran out of it".into()))
+            }
+            Err(_) => Err(StoreError::Internal("a read panicked".into())),
+        }
+    }
+
+    /// Whether reads are still answered, for those that need no connection.
+    pub(super) fn alive(&self) -> Result<(), StoreError> {
+        if self.0.closed.load(Ordering::SeqCst) { Err(StoreError::Closing) } else { Ok(()) }
+    }
+
+    /// Closes the connections, each when its read is done.
+    pub(super) fn close(&self) {
+        self.0.closed.store(true, Ordering::SeqCst);
+        self.0.permits.close();
+        for slot in self.0.short.iter().chain(&self.0.long) {
+            slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+        }
+    }
+}
+
+impl Shared {
+    fn read<T>(
+        &self,
+        slots: &[Slot],
+        first: usize,
+        mut budget: Budget,
+        read: impl FnOnce(&Connection, &mut Budget) -> Result<T, ReadError>,
+    ) -> Result<T, ReadError> {
+        let mut slot = take(slots, first);
+        if self.closed.load(Ordering::SeqCst) {
+            return Err(StoreError::Closing.into());
+        }
+        let mmap_bytes = if std::ptr::eq(slots, &*self.short) { MMAP_BYTES } else { 0 };
+        // Taken out while in use: a read that panics leaves no half-read connection behind.
+        let connection = match slot.take() {
+            Some(connection) => connection,
+            None => open_reader(&self.path, mmap_bytes)?,
+        };
+        let result = read(&connection, &mut budget);
+        *slot = Some(connection);
+        result
+    }
+}
+
+/// A free slot, beginning with the thread's own; that one is waited for when none is.
+fn take(slots: &[Slot], first: usize) -> MutexGuard<'_, Option<Connection>> {
+    for offset in 0..slots.len() {
+        match slots[(first + offset) % slots.len()].try_lock() {
+            Ok(guard) => return guard,
+            Err(TryLockError::Poisoned(poisoned)) => return poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => {}
+        }
+    }
+    slots[first % slots.len()].lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,128 @@
+//! Reading rows: what the writer's transaction and the readers have in common.
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::failure::{Sql, failed};
+use crate::scim::member::{GroupRef, Member};
+use crate::store::execute::Row;
+use crate::store::{StoreError, TenantKey};
+
+/// The columns of [`row`] and [`listed`], of `resource r`; the sixth tells whether it is a member of a group.
+macro_rules! columns {
+    () => {
+        "r.key, r.version, r.created, r.last_modified, r.body,
+         EXISTS (SELECT 1 FROM member m WHERE m.tenant = r.tenant AND m.member = r.key), r.id"
+    };
+}
+pub(super) use columns;
+
+/// A row of [`columns`] and whether it is a member of a group.
+pub(super) fn row(row: &rusqlite::Row<'_>) -> Sql<(Row, bool)> {
+    let body = row.get_ref(4)?.as_bytes()?;
+    let content = Row {
+        key: row.get(0)?,
+        version: row.get::<_, i64>(1)?.cast_unsigned(),
+        created: time(row, 2)?,
+        last_modified: time(row, 3)?,
+        body: Bytes::copy_from_slice(body),
+    };
+    Ok((content, row.get(5)?))
+}
+
+/// A row found by other means than its id.
+#[derive(Debug)]
+pub(super) struct Listed {
+    pub row: Row,
+    /// Whether it is a member of a group.
+    pub grouped: bool,
+    pub id: String,
+}
+
+/// A row of [`columns`] with its id.
+pub(super) fn listed(found: &rusqlite::Row<'_>) -> Sql<Listed> {
+    let (row, grouped) = row(found)?;
+    Ok(Listed { row, grouped, id: found.get(6)? })
+}
+
+/// The row of a key.
+pub(super) fn by_key(connection: &Connection, key: i64) -> Sql<Listed> {
+    let sql = concat!("SELECT ", columns!(), " FROM resource r WHERE r.key = ?1");
+    connection.prepare_cached(sql)?.query_row([key], listed)
+}
+
+fn time(row: &rusqlite::Row<'_>, column: usize) -> Sql<Timestamp> {
+    let milliseconds: i64 = row.get(column)?;
+    Timestamp::from_millisecond(milliseconds)
+        .map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, milliseconds))
+}
+
+/// A resource's row and whether it is a member of a group.
+pub(super) fn find(
+    connection: &Connection,
+    tenant: i64,
+    resource_type: &str,
+    id: &str,
+) -> Result<Option<(Row, bool)>, StoreError> {
+    let sql =
+        concat!("SELECT ", columns!(), " FROM resource r WHERE r.tenant = ?1 AND r.type = ?2 AND r.id = ?3");
+    let mut statement = connection.prepare_cached(sql).map_err(failed)?;
+    statement.query_row(params![tenant, resource_type, id], row).optional().map_err(failed)
+}
+
+/// A group's members with keys above `after`, in the order of their keys.
+pub(super) fn members(
+    connection: &Connection,
+    tenant: i64,
+    group: i64,
+    after: i64,
+    limit: usize,
+) -> Sql<Vec<(i64, Member)>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT m.member, r.id, r.type, r.display FROM member m JOIN resource r ON r.key = m.member
+         WHERE m.tenant = ?1 AND m.\"group\" = ?2 AND m.member > ?3 ORDER BY m.member LIMIT ?4",
+    )?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let members = statement.query_map(params![tenant, group, after, limit], |row| {
+        let member = Member { id: row.get(1)?, resource_type: row.get(2)?, display: row.get(3)? };
+        Ok((row.get(0)?, member))
+    })?;
+    members.collect()
+}
+
+/// The groups a resource belongs to, direct and indirect, ordered by id. `UNION` drops what it has
+/// seen, so groups that contain each other end.
+pub(super) fn groups(connection: &Connection, tenant: i64, key: i64) -> Sql<Vec<GroupRef>> {
+    let mut statement = connection.prepare_cached(
+        "WITH RECURSIVE above (key, direct) AS (
+             SELECT \"group\", 1 FROM member WHERE tenant = ?1 AND member = ?2
+             UNION
+             SELECT m.\"group\", 0 FROM above JOIN member m ON m.tenant = ?1 AND m.member = above.key
+         )
+         SELECT r.id, r.display, max(above.direct) FROM above JOIN resource r ON r.key = above.key
+         GROUP BY r.id ORDER BY r.id",
+    )?;
+    let groups = statement.query_map(params![tenant, key], |row| {
+        Ok(GroupRef { id: row.get(0)?, display: row.get(1)?, direct: row.get(2)? })
+    })?;
+    groups.collect()
+}
+
+/// How many resources of a type a tenant has.
+pub(super) fn count(connection: &Connection, tenant: i64, resource_type: &str) -> Sql<u64> {
+    let mut statement = connection.prepare_cached("SELECT n FROM counter WHERE tenant = ?1 AND type = ?2")?;
+    let count: Option<i64> =
+        statement.query_row(params![tenant, resource_type], |row| row.get(0)).optional()?;
+    Ok(count.unwrap_or(0).cast_unsigned())
+}
+
+/// The tenants that have a resource.
+pub(super) fn tenants_with_data(connection: &Connection) -> Sql<Vec<TenantKey>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT t.name FROM tenant t WHERE t.name IS NOT NULL
+         AND EXISTS (SELECT 1 FROM counter c WHERE c.tenant = t.key AND c.n > 0) ORDER BY t.name",
+    )?;
+    let names = statement.query_map([], |row| row.get::<_, String>(0))?;
+    names.map(|name| Ok(TenantKey(name?.into()))).collect()
+}

@@ -1,0 +1,202 @@
+//! [`Transaction`] on a SQLite connection: one tenant's row operations inside the writer's open
+//! transaction. Every future here is ready at once; [`ready`] drives them.
+
+use std::collections::HashMap;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::failure::{Sql, failed};
+use super::rows;
+use crate::scim::member::{GroupRef, Member};
+use crate::store::StoreError;
+use crate::store::execute::{Content, Row, Transaction};
+use crate::store::index::Entry;
+
+/// One tenant's part of the open transaction.
+pub(super) struct SqliteTransaction<'c> {
+    connection: &'c Connection,
+    tenant: i64,
+    now: Timestamp,
+    /// How the number of resources of each type moves, written once before the commit.
+    pub counts: HashMap<String, i64>,
+}
+
+impl<'c> SqliteTransaction<'c> {
+    pub(super) fn new(connection: &'c Connection, tenant: i64, now: Timestamp) -> Self {
+        Self { connection, tenant, now, counts: HashMap::new() }
+    }
+
+    fn count(&mut self, resource_type: &str, by: i64) {
+        match self.counts.get_mut(resource_type) {
+            Some(count) => *count += by,
+            None => {
+                self.counts.insert(resource_type.to_owned(), by);
+            }
+        }
+    }
+
+    fn run(&self, sql: &str, params: impl rusqlite::Params) -> Result<usize, StoreError> {
+        self.connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.execute(params))
+            .map_err(failed)
+    }
+
+    fn one<T: rusqlite::types::FromSql>(
+        &self,
+        sql: &str,
+        params: impl rusqlite::Params,
+    ) -> Result<Option<T>, StoreError> {
+        let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
+        statement.query_row(params, |row| row.get(0)).optional().map_err(failed)
+    }
+}
+
+impl Transaction for SqliteTransaction<'_> {
+    fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    async fn find(&mut self, resource_type: &str, id: &str) -> Result<Option<Row>, StoreError> {
+        rows::find(self.connection, self.tenant, resource_type, id).map(|found| found.map(|(row, _)| row))
+    }
+
+    async fn insert(&mut self, resource_type: &str, id: &str, content: &Content) -> Result<i64, StoreError> {
+        let now = self.now.as_millisecond();
+        self.run(
+            "INSERT INTO resource (tenant, type, id, version, created, last_modified, display, body)
+             VALUES (?1, ?2, ?3, 1, ?4, ?4, ?5, ?6)",
+            params![self.tenant, resource_type, id, now, content.display, &content.body[..]],
+        )?;
+        self.count(resource_type, 1);
+        Ok(self.connection.last_insert_rowid())
+    }
+
+    async fn update(
+        &mut self,
+        key: i64,
+        version: u64,
+        last_modified: Timestamp,
+        content: Option<&Content>,
+    ) -> Result<(), StoreError> {
+        let version = version.cast_signed();
+        let time = last_modified.as_millisecond();
+        match content {
+            Some(Content { display, body }) => self.run(
+                "UPDATE resource SET version = ?2, last_modified = ?3, display = ?4, body = ?5 WHERE key = ?1",
+                params![key, version, time, display, &body[..]],
+            )?,
+            None => self.run(
+                "UPDATE resource SET version = ?2, last_modified = ?3 WHERE key = ?1",
+                params![key, version, time],
+            )?,
+        };
+        Ok(())
+    }
+
+    async fn delete(&mut self, resource_type: &str, key: i64) -> Result<(), StoreError> {
+        self.run("DELETE FROM resource WHERE key = ?1", [key])?;
+        self.count(resource_type, -1);
+        Ok(())
+    }
+
+    async fn add_entry(&mut self, key: i64, entry: &Entry) -> Result<Option<String>, StoreError> {
+        let slot = if entry.unique { 0 } else { key };
+        let added = self.run(
+            "INSERT INTO lookup (tenant, attribute, value, slot, resource) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT DO NOTHING",
+            params![self.tenant, entry.attribute, entry.value, slot, key],
+        )?;
+        if added == 1 {
+            return Ok(None);
+        }
+        let owner = self.one(
+            "SELECT r.id FROM lookup l JOIN resource r ON r.key = l.resource
+             WHERE l.tenant = ?1 AND l.attribute = ?2 AND l.value = ?3 AND l.slot = ?4",
+            params![self.tenant, entry.attribute, entry.value, slot],
+        )?;
+        owner.map(Some).ok_or_else(|| StoreError::Internal("an index entry belongs to no resource".into()))
+    }
+
+    async fn remove_entry(&mut self, key: i64, entry: &Entry) -> Result<(), StoreError> {
+        let slot = if entry.unique { 0 } else { key };
+        self.run(
+            "DELETE FROM lookup WHERE tenant = ?1 AND attribute = ?2 AND value = ?3 AND slot = ?4 AND resource = ?5",
+            params![self.tenant, entry.attribute, entry.value, slot, key],
+        )?;
+        Ok(())
+    }
+
+    async fn member_key(&mut self, id: &str) -> Result<Option<i64>, StoreError> {
+        self.one(
+            "SELECT key FROM resource WHERE tenant = ?1 AND type IN ('User', 'Group') AND id = ?2",
+            params![self.tenant, id],
+        )
+    }
+
+    async fn add_member(&mut self, group: i64, member: i64) -> Result<bool, StoreError> {
+        let added = self.run(
+            "INSERT INTO member (tenant, \"group\", member) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+            params![self.tenant, group, member],
+        )?;
+        Ok(added == 1)
+    }
+
+    async fn remove_member(&mut self, group: i64, member: i64) -> Result<bool, StoreError> {
+        let removed = self.run(
+            "DELETE FROM member WHERE tenant = ?1 AND \"group\" = ?2 AND member = ?3",
+            params![self.tenant, group, member],
+        )?;
+        Ok(removed == 1)
+    }
+
+    async fn member_keys(&mut self, group: i64) -> Result<Vec<i64>, StoreError> {
+        let sql = "SELECT member FROM member WHERE tenant = ?1 AND \"group\" = ?2 ORDER BY member";
+        let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
+        let keys = statement.query_map(params![self.tenant, group], |row| row.get(0)).map_err(failed)?;
+        keys.collect::<Sql<_>>().map_err(failed)
+    }
+
+    async fn members(
+        &mut self,
+        group: i64,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<(i64, Member)>, StoreError> {
+        rows::members(self.connection, self.tenant, group, after, limit).map_err(failed)
+    }
+
+    async fn groups(&mut self, key: i64) -> Result<Vec<GroupRef>, StoreError> {
+        rows::groups(self.connection, self.tenant, key).map_err(failed)
+    }
+
+    async fn leave_groups(&mut self, key: i64) -> Result<(), StoreError> {
+        self.run(
+            "UPDATE resource SET version = version + 1, last_modified = max(last_modified, ?3)
+             WHERE key IN (SELECT \"group\" FROM member WHERE tenant = ?1 AND member = ?2)",
+            params![self.tenant, key, self.now.as_millisecond()],
+        )?;
+        self.run("DELETE FROM member WHERE tenant = ?1 AND member = ?2", params![self.tenant, key])?;
+        Ok(())
+    }
+
+    async fn touch_groups(&mut self, key: i64) -> Result<(), StoreError> {
+        self.run(
+            "UPDATE resource SET version = version + 1
+             WHERE key IN (SELECT \"group\" FROM member WHERE tenant = ?1 AND member = ?2)",
+            params![self.tenant, key],
+        )?;
+        Ok(())
+    }
+}
+
+/// The result of a future that never waits.
+pub(super) fn ready<F: Future>(future: F) -> Result<F::Output, StoreError> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => Ok(output),
+        Poll::Pending => Err(StoreError::Internal("a SQLite transaction waited".into())),
+    }
+}
