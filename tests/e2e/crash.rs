@@ -296,9 +296,9 @@ impl Worker {
         round: usize,
     ) -> bool {
         let model = &mut self.model;
-        match model.pending.take() {
-            None => false,
-            Some(Pending::Create { user_name } | Pending::Linked { user_name }) => {
+        let Some(pending) = model.pending.take() else { return false };
+        match pending {
+            Pending::Create { user_name } | Pending::Linked { user_name } => {
                 let Some((id, user)) = users.iter().find(|(_, user)| user["userName"] == user_name.as_str())
                 else {
                     let group = groups.get(&format!("linked {user_name}"));
@@ -311,7 +311,7 @@ impl Worker {
                 model.users.insert(id.clone(), seen(user, round));
                 true
             }
-            Some(Pending::Patch { id, mark }) => {
+            Pending::Patch { id, mark } => {
                 let stored = model.users.get_mut(&id).expect("only known users are patched");
                 let now =
                     users.get(&id).map(|user| seen(user, round)).expect("a patched user was acknowledged");
@@ -322,15 +322,15 @@ impl Worker {
                 }
                 false
             }
-            Some(Pending::Delete { id }) if !users.contains_key(&id) => {
+            Pending::Delete { id } if !users.contains_key(&id) => {
                 model.users.remove(&id);
                 model.members.remove(&id);
                 true
             }
-            Some(Pending::Join { id }) if shared_members.contains(&id) => model.members.insert(id),
-            Some(Pending::Leave { id }) if !shared_members.contains(&id) => model.members.remove(&id),
-            Some(Pending::Delete { .. } | Pending::Join { .. } | Pending::Leave { .. }) => false,
-            Some(Pending::Pair) => {
+            Pending::Join { id } if shared_members.contains(&id) => model.members.insert(id),
+            Pending::Leave { id } if !shared_members.contains(&id) => model.members.remove(&id),
+            Pending::Delete { .. } | Pending::Join { .. } | Pending::Leave { .. } => false,
+            Pending::Pair => {
                 let name = |side: &str| format!("pair {} {} {side}", self.name, model.pairs);
                 let both = (groups.contains_key(&name("a")), groups.contains_key(&name("b")));
                 assert_eq!(both.0, both.1, "round {round}: half of a circular bulk request was stored");

@@ -3,6 +3,8 @@
 //! One test binary with a module for each kind of proof, so that it links once. Every test that starts a
 //! server holds a share of the machine; those that measure time ask for all of it ([`support::Server::start_alone`]).
 
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "seeds and counts belong in a test's output")]
+
 mod clients;
 mod concurrency;
 mod crash;

@@ -21,7 +21,7 @@ async fn populate(client: &Client, random: &mut Random) -> (Vec<String>, Vec<Str
         user["emails"] = json!([{"value": format!("user-{n}@example.com")}]);
         users.push(client.create("/Users", &user).await);
     }
-    for n in 0..1 + random.below(3) {
+    for n in 0..=random.below(3) {
         let mut group = support::group(&format!("group-{n}"));
         let members: Vec<_> =
             users.iter().filter(|_| random.below(2) == 0).map(|id| json!({"value": id})).collect();

@@ -32,7 +32,7 @@ impl Client {
     pub(crate) fn new(base: String, token: &str) -> Self {
         let http = reqwest::Client::builder()
             .no_proxy()
-            .timeout(Duration::from_secs(60))
+            .timeout(Duration::from_mins(1))
             .build()
             .expect("a client without TLS always builds");
         Self { http, base, token: token.to_owned() }
