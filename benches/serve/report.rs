@@ -71,8 +71,7 @@ impl Report {
         self.failed |= !held;
         let verdict = if held { "ok" } else { "MISSED" };
         println!(
-            "{measure:<58} {:>12} {:>12} {figure:>7.2} {unit:<1} {sign} {limit:<6} {verdict}",
-            product, floor
+            "{measure:<58} {product:>12} {floor:>12} {figure:>7.2} {unit:<1} {sign} {limit:<6} {verdict}",
         );
         self.rows.push(json!({
             "measure": measure, "figure": figure, "figureUnit": unit, "bar": format!("{sign} {limit}"),
