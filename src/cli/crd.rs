@@ -3,62 +3,57 @@
 use std::{
     fs,
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use anyhow::Context;
-use clap::ValueEnum;
+use serde_json::Value;
 
 use crate::crd;
 
-/// Print the custom resource definitions.
+/// Print the custom resource definitions as YAML.
 ///
 /// `scim-operator crd | kubectl apply --server-side -f -` installs them.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// YAML to install, or the field reference as Markdown.
-    #[arg(long, value_enum, default_value_t = Format::Yaml)]
-    output: Format,
-    /// Write one file for each kind into this folder instead of printing.
+    /// Write one YAML file for each kind into this folder instead of printing.
     #[arg(long, value_name = "DIR")]
     output_dir: Option<PathBuf>,
-}
-
-/// What to print.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Format {
-    Yaml,
-    Markdown,
+    /// Write the field reference of each kind, as Markdown, into this folder instead of printing.
+    #[arg(long, value_name = "DIR")]
+    reference_dir: Option<PathBuf>,
 }
 
 /// Prints or writes the definitions.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let mut out = io::stdout().lock();
-    if let Some(folder) = &args.output_dir {
-        fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    let Args { output_dir, reference_dir } = args;
+    if let Some(folder) = output_dir {
+        write_files(folder, "yaml", crd::definition_yaml)?;
     }
-    for (index, definition) in crd::definitions().iter().enumerate() {
-        let (text, extension) = match args.output {
-            Format::Yaml => (crd::definition_yaml(definition), "yaml"),
-            Format::Markdown => (crd::reference_markdown(definition), "md"),
-        };
-        if let Some(folder) = &args.output_dir {
-            let name = definition["spec"]["names"]["singular"].as_str().unwrap_or_default();
-            let file = folder.join(format!("{name}.{extension}"));
-            fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
-            continue;
-        }
-        let separator = match args.output {
-            Format::Yaml => "---\n",
-            Format::Markdown if index > 0 => "\n",
-            Format::Markdown => "",
-        };
-        match write!(out, "{separator}{text}") {
+    if let Some(folder) = reference_dir {
+        write_files(folder, "md", crd::reference_markdown)?;
+    }
+    if output_dir.is_none() && reference_dir.is_none() {
+        let text: String = crd::definitions()
+            .iter()
+            .flat_map(|definition| ["---\n".to_owned(), crd::definition_yaml(definition)])
+            .collect();
+        match io::stdout().lock().write_all(text.as_bytes()) {
             // The reader has read enough.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
             result => result.context("cannot write to the standard output")?,
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn write_files(folder: &Path, extension: &str, render: fn(&Value) -> String) -> anyhow::Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    for definition in crd::definitions() {
+        let name = definition["spec"]["names"]["singular"].as_str().unwrap_or_default();
+        let file = folder.join(format!("{name}.{extension}"));
+        fs::write(&file, render(definition)).with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    Ok(())
 }

@@ -41,7 +41,7 @@ pub fn compile(
                     tokens.push(token);
                     findings.extend(warning);
                 }
-                Err(finding) => findings.push(finding),
+                Err(finding) => findings.push(*finding),
             }
         }
         configs.push(TenantConfig {
@@ -57,12 +57,11 @@ pub fn compile(
     let mut cidrs = |field: &str, blocks: &[Cidr]| {
         let mut networks = Vec::new();
         for (index, block) in blocks.iter().enumerate() {
-            match block.0.parse::<IpNet>() {
-                Ok(network) => networks.push(network.trunc()),
-                Err(_) => {
-                    let field = super::yaml::item(&format!("spec.access.{field}"), index);
-                    findings.push(endpoint.finding(&field, Finding::error("cidr", "must be a CIDR block")));
-                }
+            if let Ok(network) = block.0.parse::<IpNet>() {
+                networks.push(network.trunc());
+            } else {
+                let field = super::yaml::item(&format!("spec.access.{field}"), index);
+                findings.push(endpoint.finding(&field, Finding::error("cidr", "must be a CIDR block")));
             }
         }
         networks
@@ -84,6 +83,7 @@ pub fn compile(
 }
 
 /// The tenants that an endpoint serves, oldest first, and findings about those that it does not serve as written.
+#[must_use]
 pub fn admit<'a>(
     endpoint: &Located<ScimEndpoint>,
     tenants: &'a [Located<ScimTenant>],
@@ -206,12 +206,12 @@ pub(super) fn digest(
     tenant: &Located<ScimTenant>,
     reference: &TokenReference,
     secrets: &[Located<Secret>],
-) -> Result<(TokenDigest, Option<Finding>), Finding> {
+) -> Result<(TokenDigest, Option<Finding>), Box<Finding>> {
     let TokenReference { name, secret, key, field } = reference;
     let namespace = tenant.object.namespace();
     let Some(found) = find_secret(secrets, namespace, secret) else {
         let finding = Finding::error("secret-missing", format!("there is no Secret {namespace}/{secret}"));
-        return Err(tenant.finding(field, finding.hint("add its manifest to the folder")));
+        return Err(tenant.finding(field, finding.hint("add its manifest to the folder")).into());
     };
     let Some(value) = found.object.data.get(key) else {
         let message = format!("{} has no key {key:?}", found.id_and_place());
@@ -221,7 +221,7 @@ pub(super) fn digest(
         } else {
             format!("its keys are {}", keys.join(", "))
         };
-        return Err(tenant.finding(field, Finding::error("secret-key-missing", message).hint(hint)));
+        return Err(tenant.finding(field, Finding::error("secret-key-missing", message).hint(hint)).into());
     };
     let at = |finding: Finding| {
         let field = ["stringData", "data"].map(|map| super::yaml::child(map, key));
@@ -230,7 +230,9 @@ pub(super) fn digest(
     };
     let token = value.trim_ascii();
     if token.is_empty() {
-        return Err(at(Finding::error("token-empty", "the token is empty").hint("put a random token there")));
+        return Err(
+            at(Finding::error("token-empty", "the token is empty").hint("put a random token there")).into()
+        );
     }
     // RFC 6750 section 2.1: what can stand after `Bearer`.
     let end = token.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last + 1);
@@ -238,7 +240,7 @@ pub(super) fn digest(
     if end == 0 || !token[..end].iter().all(sendable) {
         let message = "the token has characters that cannot stand in an Authorization header";
         let hint = "use letters, digits and - . _ ~ + / (RFC 6750); in data the whole value is base64";
-        return Err(at(Finding::error("token-characters", message).hint(hint)));
+        return Err(at(Finding::error("token-characters", message).hint(hint)).into());
     }
     let warning = if token.len() < MIN_TOKEN_LENGTH {
         let message = format!("the token has {} characters and can be guessed", token.len());
@@ -254,6 +256,6 @@ pub(super) fn digest(
     } else {
         None
     };
-    let sha256 = Sha256::digest(token).iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = format!("{:x}", Sha256::digest(token));
     Ok((TokenDigest { name: name.clone(), sha256 }, warning))
 }

@@ -46,6 +46,9 @@ enum Signal {
 ///
 /// `changed` is called, on a thread of the follower's own, with the new configuration or with why there is none; not
 /// when an edit changes nothing, and once for an error that stays.
+///
+/// # Panics
+/// When the system cannot start a thread.
 pub fn follow<F>(options: Options, loaded: &Loaded, mut changed: F) -> Follower
 where
     F: FnMut(Result<Loaded, LoadError>) + Send + 'static,

@@ -24,7 +24,7 @@ pub fn definitions() -> &'static [Value; 2] {
     &DEFINITIONS
 }
 
-/// The OpenAPI schema of one kind.
+/// The `OpenAPI` schema of one kind.
 #[must_use]
 pub fn schema(kind: &str) -> Option<&'static Value> {
     let definition = definitions().iter().find(|definition| definition["spec"]["names"]["kind"] == kind)?;
@@ -32,6 +32,9 @@ pub fn schema(kind: &str) -> Option<&'static Value> {
 }
 
 /// One definition as YAML.
+///
+/// # Panics
+/// Never: every JSON value has a YAML form.
 #[must_use]
 pub fn definition_yaml(definition: &Value) -> String {
     let options = serde_saphyr::ser_options! { indent_step: 2, prefer_block_scalars: true };

@@ -6,6 +6,10 @@
 
 mod definitions;
 #[expect(unreachable_pub, reason = "KubeSchema copies each struct, `pub` included, into a function body")]
+#[expect(
+    clippy::duplicated_attributes,
+    reason = "each printer column has a type and a description of its own"
+)]
 mod endpoint;
 mod limits;
 mod reference;

@@ -24,11 +24,11 @@ pub(super) fn check(objects: &Objects) -> Vec<Finding> {
         }
         // A Secret that is not among the manifests may be in the cluster, or is made.
         for reference in compile::token_references(&tenant.object) {
-            if find_secret(&objects.secrets, tenant.object.namespace(), &reference.secret).is_some()
-                && let Err(finding) | Ok((_, Some(finding))) =
-                    compile::digest(tenant, &reference, &objects.secrets)
-            {
-                findings.push(finding);
+            if find_secret(&objects.secrets, tenant.object.namespace(), &reference.secret).is_some() {
+                match compile::digest(tenant, &reference, &objects.secrets) {
+                    Ok((_, warning)) => findings.extend(warning),
+                    Err(finding) => findings.push(*finding),
+                }
             }
         }
     }

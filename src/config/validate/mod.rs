@@ -175,7 +175,7 @@ mod tests {
 
     fn texts(text: &str) -> String {
         let files = [File { name: "m.yaml".into(), text: text.into() }];
-        validate(&files).iter().map(|finding| format!("{finding}\n")).collect()
+        validate(&files).iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
     }
 
     #[test]
@@ -185,7 +185,9 @@ mod tests {
 
     #[test]
     fn misspelt_field_is_found_with_a_suggestion() {
-        insta::assert_snapshot!(texts("apiVersion: scim-operator.io/v1alpha1\nkind: ScimEndpoint\nmetadata: {name: main, namespace: identity}\nspec:\n  hots: scim.example.com\n"), @r"
+        let text = "apiVersion: scim-operator.io/v1alpha1\nkind: ScimEndpoint\n\
+                    metadata: {name: main, namespace: identity}\nspec:\n  hots: scim.example.com\n";
+        insta::assert_snapshot!(texts(text), @r"
         m.yaml:5:3: error: ScimEndpoint identity/main: spec.hots: unknown field
           hint: did you mean host?
         ");

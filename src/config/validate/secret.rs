@@ -39,7 +39,7 @@ pub(super) fn read(value: &Value, source: Source, findings: &mut Vec<Finding>) -
                 Ok(value) => {
                     data.insert(key.clone(), value);
                 }
-                Err(finding) => report(&path, false, finding),
+                Err(finding) => report(&path, false, *finding),
             }
             if key.is_empty()
                 || !key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
@@ -58,7 +58,7 @@ pub(super) fn read(value: &Value, source: Source, findings: &mut Vec<Finding>) -
     Some(Located { object: Secret { metadata, data }, source })
 }
 
-type Decode = fn(&Value) -> Result<Vec<u8>, Finding>;
+type Decode = fn(&Value) -> Result<Vec<u8>, Box<Finding>>;
 
 fn entries<'a>(value: &'a Value, field: &str, report: &mut Report<'_>) -> Vec<(&'a String, &'a Value)> {
     match &value[field] {
@@ -71,22 +71,22 @@ fn entries<'a>(value: &'a Value, field: &str, report: &mut Report<'_>) -> Vec<(&
     }
 }
 
-fn decode_base64(value: &Value) -> Result<Vec<u8>, Finding> {
+fn decode_base64(value: &Value) -> Result<Vec<u8>, Box<Finding>> {
     let text = match value {
         Value::Null => "",
         Value::String(text) => text,
-        _ => return Err(Finding::error("type", "must be text in base64")),
+        _ => return Err(Finding::error("type", "must be text in base64").into()),
     };
     let text: String = text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
-    BASE64_STANDARD
-        .decode(text)
-        .map_err(|_| Finding::error("base64", "is not base64").hint("plain text belongs under stringData"))
+    BASE64_STANDARD.decode(text).map_err(|_| {
+        Finding::error("base64", "is not base64").hint("plain text belongs under stringData").into()
+    })
 }
 
-fn decode_text(value: &Value) -> Result<Vec<u8>, Finding> {
+fn decode_text(value: &Value) -> Result<Vec<u8>, Box<Finding>> {
     match value {
         Value::Null => Ok(Vec::new()),
         Value::String(text) => Ok(text.clone().into_bytes()),
-        _ => Err(Finding::error("type", "must be text").hint("quote it")),
+        _ => Err(Finding::error("type", "must be text").hint("quote it").into()),
     }
 }

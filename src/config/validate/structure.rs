@@ -15,7 +15,7 @@ pub(super) type Report<'a> = dyn FnMut(&str, bool, Finding) + 'a;
 pub(super) fn check(schema: &Value, value: &mut Value, report: &mut Report<'_>) {
     if value.get("status").is_some_and(|status| !status.is_null()) {
         let finding =
-            Finding::warning("status", "status is written by the operator; in a manifest it has no effect");
+            Finding::warning("status", "is written by the operator; in a manifest it has no effect");
         report("status", true, finding);
     }
     if let Some(map) = value.as_object_mut() {
@@ -119,11 +119,11 @@ impl Walk<'_, '_> {
         for field in required {
             if !map.contains_key(field) && known[field].get("default").is_none() {
                 let finding = Finding::error("required", "is required");
-                let finding = match first_sentence(&known[field]) {
-                    Some(sentence) => finding.hint(sentence),
-                    None => finding,
-                };
-                (self.report)(&yaml::child(path, field), true, finding);
+                (self.report)(
+                    &yaml::child(path, field),
+                    true,
+                    finding.hint(required_hint(field, &known[field])),
+                );
             }
         }
         for (key, value) in map.iter_mut() {
@@ -198,10 +198,18 @@ fn integral(value: &Value) -> Option<String> {
     Some(format!("{number:.0}"))
 }
 
-fn first_sentence(schema: &Value) -> Option<String> {
-    let description = schema["description"].as_str()?;
-    let sentence = description.split(". ").next()?.trim_end_matches('.');
-    Some(sentence.replace('\n', " "))
+/// What to write for a field that is missing: the least it can be, or what it is.
+fn required_hint(field: &str, schema: &Value) -> String {
+    if schema["type"] == "object" {
+        let inner: Vec<&str> =
+            schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        return match inner.as_slice() {
+            [] => format!("write {field}: {{}} when there is nothing to set"),
+            inner => format!("add {field} with {}", inner.join(" and ")),
+        };
+    }
+    let description = schema["description"].as_str().unwrap_or_default().replace('\n', " ");
+    format!("add {field}: {}", description.split(". ").next().unwrap_or_default().trim_end_matches('.'))
 }
 
 fn article(kind: &str) -> &'static str {

@@ -115,7 +115,14 @@ impl<'a> Builder<'a> {
                     // Findings about an aliased value point at the alias: that is where it is used.
                     self.add(at, node.content.clone(), 0, node.size);
                 } else {
-                    self.report("alias", at, "an alias cannot stand inside the value that it names".into());
+                    // Once too large, anchors are no longer kept.
+                    if self.values <= MAX_VALUES {
+                        self.report(
+                            "alias",
+                            at,
+                            "an alias cannot stand inside the value that it names".into(),
+                        );
+                    }
                     self.add(at, Content::Scalar(Value::Null), 0, 1);
                 }
             }

@@ -156,13 +156,26 @@ pub fn parse(file: &str, text: &str) -> (Vec<Document>, Vec<Finding>) {
 
 fn syntax_error(file: &str, error: &ScanError) -> Finding {
     let place = place(error.marker());
-    let message = error.info();
-    let message = if message.is_empty() { format!("{:?}", error.kind()) } else { message };
+    let message = in_words(&format!("{:?}", error.kind()));
     Finding::error("syntax", format!("not valid YAML: {message}")).at(Some(Location {
         file: file.to_owned(),
         line: place.line,
         column: place.column,
     }))
+}
+
+/// `TabInBlockIndentation` as "tab in block indentation". The parser's own texts are a feature that would be built
+/// for this line alone.
+fn in_words(kind: &str) -> String {
+    let name = kind.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+    let mut words = String::new();
+    for c in name.chars() {
+        if c.is_ascii_uppercase() && !words.is_empty() {
+            words.push(' ');
+        }
+        words.push(c.to_ascii_lowercase());
+    }
+    words
 }
 
 fn place(marker: &granit_parser::Marker) -> Place {
