@@ -10,9 +10,9 @@ use serde_json::{Map, Value, json};
 
 use super::{BulkOperation, BulkRequest, Method, PlannedOperation, PlannedUnit, RequestedOperation};
 use crate::scim::error::ScimError;
+use crate::scim::patch::PATCH_SCHEMA;
 
 const PREFIX: &str = "bulkId:";
-const PATCH_SCHEMA: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 
 /// The POSTs by their `bulkId`: index and the id its resource gets.
 type Names = HashMap<String, (usize, String)>;

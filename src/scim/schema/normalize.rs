@@ -333,6 +333,13 @@ impl Check<'_> {
     }
 }
 
+impl Tolerated {
+    /// Notes an attribute that was dropped.
+    pub(in crate::scim) fn report_unknown(&mut self, name: String) {
+        report(&mut self.unknown_attributes, name);
+    }
+}
+
 fn report(names: &mut Vec<String>, name: String) {
     if names.len() < MAX_REPORTED && !names.contains(&name) {
         names.push(name);
