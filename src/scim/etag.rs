@@ -142,18 +142,20 @@ mod tests {
 
     const VERSION: Version = Version { number: 3, related: None };
 
-    fn tags(list: &[&str]) -> Result<EntityTags, ScimError> {
-        Ok(EntityTags::Tags(list.iter().map(ToString::to_string).collect()))
+    #[track_caller]
+    fn parses(text: &str, list: &[&str]) {
+        let expected = EntityTags::Tags(list.iter().map(ToString::to_string).collect());
+        assert_eq!(EntityTags::parse(text), Ok(expected), "{text}");
     }
 
     #[test]
     fn header_in_each_spelling_parses() {
         assert_eq!(EntityTags::parse(" * "), Ok(EntityTags::Any));
-        assert_eq!(EntityTags::parse("W/\"3\""), tags(&["3"]));
-        assert_eq!(EntityTags::parse("\"3\", W/\"4-00ff\" ,w/\"5\""), tags(&["3", "4-00ff", "5"]));
-        assert_eq!(EntityTags::parse("3"), tags(&["3"]));
-        assert_eq!(EntityTags::parse("W/3,4"), tags(&["3", "4"]));
-        assert_eq!(EntityTags::parse("\"a,b\""), tags(&["a,b"]));
+        parses("W/\"3\"", &["3"]);
+        parses("\"3\", W/\"4-00ff\" ,w/\"5\"", &["3", "4-00ff", "5"]);
+        parses("3", &["3"]);
+        parses("W/3,4", &["3", "4"]);
+        parses("\"a,b\"", &["a,b"]);
     }
 
     #[test]

@@ -98,7 +98,7 @@ impl ListRequest {
                 "attributes" => asked.attributes.extend(split()),
                 "excludedattributes" => asked.excluded.extend(split()),
                 "startindex" => {
-                    asked.start_index = Some(integer(value).ok_or_else(|| bad_start_index(value))?)
+                    asked.start_index = Some(integer(value).ok_or_else(|| bad_start_index(value))?);
                 }
                 "count" => match integer(value) {
                     Some(count) => asked.count = Some(count),

@@ -78,7 +78,7 @@ impl Compiler<'_> {
             value => member(value),
         };
         let members = AttributeRef { sub_attribute: None, ..target.clone() };
-        member_ids(self.normalize(&members, value)?)
+        Ok(member_ids(self.normalize(&members, value)?))
     }
 }
 

@@ -16,7 +16,8 @@ fn resource_type(name: &str) -> Arc<ResourceType> {
 }
 
 fn compile(name: &str, dialect: Dialect, operations: Value) -> Result<(Patch, Tolerated), ScimError> {
-    let body = json!({"schemas": [PATCH_SCHEMA], "Operations": operations});
+    let mut body = json!({"schemas": [PATCH_SCHEMA]});
+    body["Operations"] = operations;
     let mut tolerated = Tolerated::default();
     let patch =
         Patch::compile(body, &resource_type(name), dialect.leniency(), dialect.lenient_op(), &mut tolerated)?;
@@ -63,7 +64,8 @@ fn patched(dialect: Dialect, operations: Value) -> Result<Attributes, ScimError>
 
 /// What operations make of one attribute, under both dialects.
 #[track_caller]
-fn becomes(operations: &Value, attribute: &str, expected: Value) {
+fn becomes(operations: &Value, attribute: &str, expected: impl Into<Value>) {
+    let expected = expected.into();
     for dialect in [Dialect::Strict, Dialect::Generic] {
         let after = patched(dialect, operations.clone()).unwrap_or_else(|e| panic!("{operations}: {e}"));
         assert_eq!(after.get(attribute).cloned().unwrap_or_default(), expected, "{operations}");
@@ -636,9 +638,11 @@ proptest! {
     #[test]
     fn change_made_twice_is_made_once(operation in operation(), strict: bool) {
         let dialect = if strict { Dialect::Strict } else { Dialect::Generic };
-        prop_assume!(operation["op"] != "remove");
         // A filter may no longer match what it was used to change.
-        prop_assume!(!operation["path"].as_str().unwrap_or_default().contains('['));
+        let filtered = operation["path"].as_str().is_some_and(|path| path.contains('['));
+        if operation["op"] == "remove" || filtered {
+            return Ok(());
+        }
         if let Ok(once) = patched(dialect, json!([operation])) {
             prop_assert_eq!(patched(dialect, json!([operation, operation])), Ok(once));
         }
