@@ -62,11 +62,10 @@ fn describe(
         return None;
     }
     let mut name = resource_type.name.clone();
-    for part in [extension, Some(&attribute.name), sub_attribute.map(|sub| sub.name.as_str())] {
-        if let Some(part) = part {
-            name.push('.');
-            name.push_str(part);
-        }
+    let parts = [extension, Some(&attribute.name), sub_attribute.map(|sub| sub.name.as_str())];
+    for part in parts.into_iter().flatten() {
+        name.push('.');
+        name.push_str(part);
     }
     Some(Indexed { name, unique, case_exact: leaf.compares_exactly() })
 }
@@ -101,10 +100,8 @@ pub(super) fn entries(resource_type: &ResourceType, attributes: &Attributes) -> 
     });
     for (extension, values, attribute) in core.chain(extended) {
         let Some(value) = values.get(&attribute.name) else { continue };
-        if attribute.sub_attributes.is_empty() {
-            if let Some(indexed) = describe(resource_type, extension, attribute, None) {
-                each(value, |value| push(&mut entries, &indexed, value));
-            }
+        if let Some(indexed) = describe(resource_type, extension, attribute, None) {
+            each(value, |value| push(&mut entries, &indexed, value));
         }
         for sub_attribute in &attribute.sub_attributes {
             if let Some(indexed) = describe(resource_type, extension, attribute, Some(sub_attribute)) {

@@ -91,14 +91,10 @@ impl Plan {
 
     const SCAN: Self = Self { condition: None, exact: false, effort: Effort::All };
 
-    fn exactly(condition: Condition, effort: Effort) -> Option<Self> {
-        Some(Self { condition: Some(condition), exact: true, effort })
-    }
-
     /// `None` when no index helps.
     fn filter(resource_type: &ResourceType, filter: &Filter) -> Option<Self> {
         match filter {
-            Filter::Nothing => Self::exactly(Condition::Never, Effort::Point),
+            Filter::Nothing => exactly(Condition::Never, Effort::Point),
             Filter::And(left, right) => {
                 match (Self::filter(resource_type, left), Self::filter(resource_type, right)) {
                     (Some(left), Some(right)) => Some(Self::both(left, right)),
@@ -145,24 +141,24 @@ impl Plan {
         let sub_attribute = attribute.sub_attribute.as_ref().map(|sub| sub.name.as_str());
         let name = (attribute.extension.is_none()).then_some(attribute.attribute.name.as_str());
         match (name, sub_attribute, operator) {
-            (Some("id"), None, Operator::Eq) => Self::exactly(Condition::Id(text.to_owned()), Effort::Point),
+            (Some("id"), None, Operator::Eq) => exactly(Condition::Id(text.to_owned()), Effort::Point),
             (Some("members"), None | Some("value"), Operator::Eq) if resource_type.has_members() => {
-                Self::exactly(Condition::Member(fold_id(attribute, text)), Effort::Few)
+                exactly(Condition::Member(fold_id(attribute, text)), Effort::Few)
             }
             (Some("groups"), None | Some("value"), Operator::Eq) if resource_type.has_groups() => {
-                Self::exactly(Condition::InGroup(fold_id(attribute, text)), Effort::Range)
+                exactly(Condition::InGroup(fold_id(attribute, text)), Effort::Range)
             }
             (Some("meta"), Some(field @ ("created" | "lastModified")), operator) => {
                 let (comparison, milliseconds) = time(operator, text)?;
                 let last_modified = field == "lastModified";
                 let condition = Condition::Time { last_modified, comparison, milliseconds };
-                Self::exactly(condition, Effort::Range)
+                exactly(condition, Effort::Range)
             }
             (_, _, Operator::Eq) => {
                 let index::Indexed { name, unique, case_exact } = index::indexed(resource_type, attribute)?;
                 let key = index::key(text, case_exact);
                 let effort = if unique { Effort::Point } else { Effort::Few };
-                Self::exactly(Condition::Value { attribute: name, unique, key }, effort)
+                exactly(Condition::Value { attribute: name, unique, key }, effort)
             }
             (_, _, Operator::Sw) if !text.is_empty() => {
                 let index::Indexed { name, unique: _, case_exact } =
@@ -211,6 +207,11 @@ impl Plan {
             _ => None,
         }
     }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "every caller answers with an option")]
+fn exactly(condition: Condition, effort: Effort) -> Option<Plan> {
+    Some(Plan { condition: Some(condition), exact: true, effort })
 }
 
 /// Ids fold to themselves; what a filter says may not, where the attribute ignores case.

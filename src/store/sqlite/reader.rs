@@ -154,7 +154,7 @@ impl Shared {
         if self.closed.load(Ordering::SeqCst) {
             return Err(StoreError::Closing.into());
         }
-        let mmap_bytes = if std::ptr::eq(slots, &*self.short) { MMAP_BYTES } else { 0 };
+        let mmap_bytes = if std::ptr::eq(slots, &raw const *self.short) { MMAP_BYTES } else { 0 };
         // Taken out while in use: a read that panics leaves no half-read connection behind.
         let connection = match slot.take() {
             Some(connection) => connection,

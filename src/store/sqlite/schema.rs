@@ -22,8 +22,9 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
     let failed = |error| OpenError::from_sqlite(path.to_owned(), &error);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
-    configure(&connection).map_err(failed)?;
+    connection.busy_timeout(Duration::from_secs(5)).map_err(failed)?;
     check_file(&connection, path)?;
+    configure(&connection).map_err(failed)?;
     migrate(&mut connection, MIGRATIONS).map_err(failed)?;
     Ok(connection)
 }
@@ -42,7 +43,6 @@ pub(super) fn open_reader(path: &Path, mmap_bytes: i64) -> Sql<Connection> {
 
 fn configure(connection: &Connection) -> Sql<()> {
     connection.set_prepared_statement_cache_capacity(64);
-    connection.busy_timeout(Duration::from_secs(5))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // An acknowledged write is on disk, not only in the page cache of the machine.
     connection.pragma_update(None, "synchronous", "FULL")?;
@@ -53,7 +53,7 @@ fn configure(connection: &Connection) -> Sql<()> {
     connection.pragma_update(None, "journal_size_limit", 64 << 20)
 }
 
-/// Refuses what is not ours, newer than we are, or damaged.
+/// Refuses what is not ours, newer than we are, or damaged, before anything is changed.
 fn check_file(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     let failed = |error| OpenError::from_sqlite(path.to_owned(), &error);
     let number =
@@ -90,4 +90,52 @@ pub(super) fn migrate(connection: &mut Connection, migrations: &[&str]) -> Sql<(
         transaction.commit()?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::scim::resource::Load;
+    use crate::scim::schema::Registry;
+    use crate::store::sqlite::SqliteStore;
+    use crate::store::{Page, Query, Store, TenantKey};
+
+    /// Rows as each version would have written them: the first item fills version 1. A migration adds
+    /// the statements that fill the version it makes.
+    const ROWS: &[&str] = &[r#"
+        INSERT INTO meta VALUES ('cursor_key', x'0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20');
+        INSERT INTO tenant (key, name) VALUES (1, 'identity/acme');
+        INSERT INTO resource VALUES
+            (1, 1, 'User', 'u1', 3, 1000, 2000, 'ann', CAST('{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"id":"u1","userName":"Ann"}' AS BLOB)),
+            (2, 1, 'Group', 'g1', 2, 1000, 1500, 'staff', CAST('{"schemas":["urn:ietf:params:scim:schemas:core:2.0:Group"],"id":"g1","displayName":"staff"}' AS BLOB));
+        INSERT INTO lookup VALUES (1, 'User.userName', 'ann', 0, 1), (1, 'Group.displayName', 'staff', 2, 2);
+        INSERT INTO member VALUES (1, 2, 1);
+        INSERT INTO counter VALUES (1, 'User', 1), (1, 'Group', 1);
+    "#];
+
+    #[tokio::test]
+    async fn database_of_every_older_version_opens_with_its_rows() {
+        assert_eq!(ROWS.len(), MIGRATIONS.len(), "each migration needs rows of the version it makes");
+        for version in 1..=MIGRATIONS.len() {
+            let directory = tempfile::tempdir().unwrap();
+            let mut connection = Connection::open(directory.path().join("scim.db")).unwrap();
+            migrate(&mut connection, &MIGRATIONS[..version]).unwrap();
+            connection.execute_batch(ROWS[version - 1]).unwrap();
+            drop(connection);
+
+            let store = SqliteStore::open(directory.path()).unwrap();
+            let acme = TenantKey("identity/acme".into());
+            let user = Registry::core().by_name("User").map(Arc::clone).unwrap();
+            let ann = store.get(&acme, &user, "u1", Load::ALL).await.unwrap().unwrap();
+            assert_eq!((ann.version, ann.last_modified.as_millisecond()), (3, 2000));
+            assert_eq!(ann.related.groups.unwrap()[0].display.as_deref(), Some("staff"));
+            assert_eq!(store.cursor_key().await.unwrap()[31], 32);
+            let page = Page::Index { start_index: 1, count: 10 };
+            let load = Load::WITHOUT_MEMBERS;
+            let query = Query { types: vec![(user, None)], sort: None, page, load, base_url: "".into() };
+            assert_eq!(store.list(&acme, &query).await.unwrap().total, 1);
+        }
+    }
 }

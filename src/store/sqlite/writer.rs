@@ -329,3 +329,84 @@ pub(super) fn make_tenant(connection: &Connection, tenant: &TenantKey) -> Sql<i6
     connection.execute("INSERT INTO tenant (name) VALUES (?1)", [&*tenant.0])?;
     Ok(connection.last_insert_rowid())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use crate::scim::schema::{Leniency, Registry, Tolerated};
+    use crate::store::sqlite::SqliteStore;
+    use crate::store::{Command, Store, StoreError, TenantKey, Unit};
+
+    fn unit(user_name: &str, extra: &str) -> Unit {
+        let resource_type = Registry::core().by_name("User").map(Arc::clone).unwrap();
+        let body = json!({"schemas": [resource_type.schema.id], "userName": user_name, "title": extra});
+        let strict = Leniency { drop_unknown: false, string_booleans: false };
+        let attributes = resource_type.normalize(body, strict, &mut Tolerated::default()).unwrap().attributes;
+        let command =
+            Command::Create { resource_type, id: user_name.into(), attributes, members: Vec::new() };
+        Unit { commands: vec![command], requires: Vec::new() }
+    }
+
+    #[tokio::test]
+    async fn full_disk_is_unavailable_and_writes_go_on_once_there_is_room() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(directory.path()).unwrap();
+        let acme = TenantKey("identity/acme".into());
+        store.write(&acme, vec![unit("ann", "")], None).await.unwrap();
+        let limit = |pages: i64| {
+            store.writer.run(move |connection| {
+                connection
+                    .query_row(&format!("PRAGMA max_page_count = {pages}"), [], |row| row.get::<_, i64>(0))
+            })
+        };
+        limit(1).await.unwrap();
+        let large = "x".repeat(100_000);
+        let units = vec![unit("small", ""), unit("large", &large)];
+        let error = store.write(&acme, units, None).await.unwrap_err();
+        assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+        assert_eq!(store.count(&acme, "User").await.unwrap(), 1, "none of the failed write is there");
+
+        limit(1_000_000).await.unwrap();
+        store.write(&acme, vec![unit("small", ""), unit("large", &large)], None).await.unwrap();
+        assert_eq!(store.count(&acme, "User").await.unwrap(), 3);
+    }
+
+    #[tokio::test]
+    async fn panic_in_the_writer_undoes_its_step_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(directory.path()).unwrap();
+        let acme = TenantKey("identity/acme".into());
+        let panicked = store.writer.run::<()>(|connection| {
+            connection.execute("INSERT INTO tenant (name) VALUES ('x')", [])?;
+            panic!("on purpose")
+        });
+        assert!(panicked.await.is_err());
+        store.write(&acme, vec![unit("ann", "")], None).await.unwrap();
+        assert_eq!(store.tenants().await.unwrap(), [acme]);
+    }
+
+    #[tokio::test]
+    async fn many_writes_share_a_commit() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Arc::new(SqliteStore::open(directory.path()).unwrap());
+        let acme = TenantKey("identity/acme".into());
+        let mut tasks = tokio::task::JoinSet::new();
+        for number in 0..200 {
+            let (store, acme) = (Arc::clone(&store), acme.clone());
+            tasks.spawn(async move {
+                store.write(&acme, vec![unit(&number.to_string(), "")], None).await.unwrap()
+            });
+        }
+        tasks.join_all().await;
+        let mut registry = prometheus_client::registry::Registry::default();
+        store.metrics().register(&mut registry);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("store_commit_batch_size_count ")).unwrap();
+        assert!(line.parse::<u32>().unwrap() < 100, "{text}");
+        assert_eq!(store.count(&acme, "User").await.unwrap(), 200);
+    }
+}
