@@ -1,6 +1,7 @@
 //! `attributes` and `excludedAttributes` (RFC 7644 section 3.9) under the `returned` rules of
 //! RFC 7643 section 2.2: `always` cannot be taken away, `never` cannot be had, `request` must be named.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -9,6 +10,9 @@ use super::error::ScimError;
 use super::path::AttributePath;
 use super::resource::Load;
 use super::schema::{Attribute, ResourceType, Returned};
+
+/// Names at most: several times what the schemas have, few enough for each resource of a page.
+const MAX_NAMES: usize = 500;
 
 /// What a client asked to see.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -25,11 +29,7 @@ pub enum Projection {
 impl Projection {
     /// From the two parameters (comma-separated lists, split already); both at once is `invalidValue`.
     pub fn parse(attributes: &[&str], excluded: &[&str]) -> Result<Self, ScimError> {
-        let parse = |names: &[&str]| -> Result<Vec<AttributePath>, ScimError> {
-            let names = names.iter().map(|name| name.trim()).filter(|name| !name.is_empty());
-            names.map(AttributePath::parse).collect()
-        };
-        let (attributes, excluded) = (parse(attributes)?, parse(excluded)?);
+        let (attributes, excluded) = (parse_names(attributes)?, parse_names(excluded)?);
         match (attributes.is_empty(), excluded.is_empty()) {
             (true, true) => Ok(Self::Default),
             (false, true) => Ok(Self::Only(attributes)),
@@ -64,6 +64,24 @@ impl Projection {
             Self::Without(paths) => without(&top_level, resource, &Selection::of(resource_type, paths)),
         }
     }
+}
+
+/// Each name once, whatever its case.
+fn parse_names(names: &[&str]) -> Result<Vec<AttributePath>, ScimError> {
+    let mut seen = HashSet::new();
+    let mut paths = Vec::new();
+    for name in names.iter().map(|name| name.trim()).filter(|name| !name.is_empty()) {
+        if !seen.insert(name.to_ascii_lowercase()) {
+            continue;
+        }
+        if paths.len() == MAX_NAMES {
+            return Err(ScimError::invalid_value(format!(
+                "more than {MAX_NAMES} attributes are named: leave both parameters out to get all"
+            )));
+        }
+        paths.push(AttributePath::parse(name)?);
+    }
+    Ok(paths)
 }
 
 /// The names asked for, as a tree beside the schema's: extension, attribute, sub-attribute.
@@ -258,6 +276,15 @@ mod tests {
     fn both_parameters_at_once_are_refused() {
         insta::assert_snapshot!(Projection::parse(&["userName"], &["name"]).unwrap_err(), @r#"400 invalidValue: "attributes" and "excludedAttributes" exclude each other: send one of them"#);
         assert_eq!(Projection::parse(&["", " "], &[""]), Ok(Projection::Default));
+    }
+
+    #[test]
+    fn names_are_counted_once_each_and_bounded() {
+        assert_eq!(Projection::parse(&["name", "NAME"], &[]), Projection::parse(&["name"], &[]));
+        let names: Vec<String> = (0..501).map(|i| format!("a{i}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        assert!(Projection::parse(&names[..500], &[]).is_ok());
+        insta::assert_snapshot!(Projection::parse(&names, &[]).unwrap_err(), @"400 invalidValue: more than 500 attributes are named: leave both parameters out to get all");
     }
 
     #[test]
