@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand, and the only place for `anyhow`.
 
 pub mod crd;
+pub mod serve;
 pub mod validate;
 
 use std::{
@@ -13,22 +14,57 @@ use clap::Parser;
 /// SCIM 2.0 provisioning as Kubernetes resources.
 // The documentation of each variant is that of its arguments.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(name = "scim-operator", version)]
 enum Command {
-    Crd(crd::Args),
+    Serve(serve::Arguments),
     Validate(validate::Args),
+    Crd(crd::Args),
+}
+
+/// How a subcommand ended: the process's exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// 0: all went well.
+    Success,
+    /// 1: it ran, and what it found or met is an error.
+    Failure,
+    /// 2: it could not begin: wrong arguments (also from the argument parser), or input that cannot be read.
+    Usage,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Success => 0,
+            Exit::Failure => 1,
+            Exit::Usage => 2,
+        })
+    }
 }
 
 /// Parses the arguments and runs the subcommand.
 #[must_use]
 pub fn main() -> ExitCode {
     let result = match Command::parse() {
-        Command::Crd(args) => crd::run(&args),
+        Command::Serve(arguments) => serve::run(&arguments),
         Command::Validate(args) => validate::run(&args),
+        Command::Crd(args) => crd::run(&args),
     };
     result.unwrap_or_else(|error| {
         // Nobody to tell when the standard error is closed.
         let _ = writeln!(io::stderr(), "error: {error:#}");
-        ExitCode::FAILURE
+        Exit::Failure.into()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Command::command().debug_assert();
+    }
 }

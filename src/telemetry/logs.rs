@@ -46,7 +46,13 @@ pub fn init(format: LogFormat, level: Option<&str>) -> Result<(LogWriter, bool),
     // A second call in one process (tests) keeps the first subscriber.
     let _ = match format.resolved() {
         LogFormat::Json => tracing::subscriber::set_global_default(
-            subscriber.json().flatten_event(true).with_current_span(false).with_span_list(false).finish(),
+            subscriber
+                .json()
+                .flatten_event(true)
+                .with_target(false)
+                .with_current_span(false)
+                .with_span_list(false)
+                .finish(),
         ),
         LogFormat::Text | LogFormat::Auto => tracing::subscriber::set_global_default(
             subscriber.with_ansi(io::stdout().is_terminal()).with_target(false).compact().finish(),

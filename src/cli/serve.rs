@@ -1,0 +1,290 @@
+//! `scim-operator serve`: a SCIM server from a folder of manifests, with no cluster at all.
+//!
+//! Start: load the manifests, bind the ports, open the store, serve, follow the folder. Stop: `/readyz`
+//! fails, requests under way finish, the store closes.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::config::ServerConfig;
+use crate::config::follow::follow;
+use crate::config::manifests::{GeneratedSecret, LoadError, Loaded, Options, load};
+use crate::server::App;
+use crate::server::connection::{ConnectionLimits, serve_admin, serve_scim};
+use crate::store::Store;
+use crate::store::sqlite::SqliteStore;
+use crate::telemetry::access_log::AccessLog;
+use crate::telemetry::logs::{self, LogFormat};
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::writer::LogWriter;
+
+use super::Exit;
+
+/// After SIGTERM, how long to go on as before while `/readyz` fails: load balancers look away first.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// How long requests under way may take to finish.
+const FINISH: Duration = Duration::from_secs(30);
+
+/// Serve the tenants of a folder of manifests
+///
+/// Every ScimTenant in the folder is served at http://LISTEN/TENANT/scim/v2. The folder is followed: an edit takes
+/// effect at once, and one that is wrong changes nothing. A tenant without a bearer Secret gets one under the data
+/// folder.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Arguments {
+    /// Folder (or file) of ScimEndpoint, ScimTenant and Secret manifests
+    #[arg(long, value_name = "DIR")]
+    pub manifests: PathBuf,
+    /// Folder for the database and the Secrets that are made; made when absent
+    #[arg(long, value_name = "DIR", default_value = "scim-data")]
+    pub data: PathBuf,
+    /// Address and port of the SCIM server
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// Address and port of /livez, /readyz and /metrics
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090")]
+    pub admin: SocketAddr,
+    /// The ScimEndpoint to serve, when the folder has several
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub endpoint: Option<String>,
+    /// How log lines look; auto is text on a terminal and JSON otherwise
+    #[arg(long, value_enum, default_value_t = LogFormat::Auto)]
+    pub log_format: LogFormat,
+    /// Least level of log lines: error, warn, info, debug, trace; RUST_LOG when absent
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// Worker threads; one per core when absent
+    #[arg(long, value_name = "N")]
+    pub workers: Option<std::num::NonZeroUsize>,
+}
+
+/// Serves until a signal says to stop.
+pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let (writer, request_lines) = match logs::init(arguments.log_format, arguments.log_level.as_deref()) {
+        Ok(logs) => logs,
+        Err(error) => return Ok(refuse(&error, Exit::Usage)),
+    };
+    let options = Options {
+        manifests: arguments.manifests.clone(),
+        data: arguments.data.clone(),
+        endpoint: arguments.endpoint.clone(),
+    };
+    let loaded = match load(&options) {
+        Ok(loaded) => loaded,
+        Err(error @ LoadError::Findings(_)) => return Ok(refuse(&error, Exit::Failure)),
+        Err(error) => return Ok(refuse(&error, Exit::Usage)),
+    };
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if let Some(workers) = arguments.workers {
+        runtime.worker_threads(workers.get());
+    }
+    let runtime = runtime.enable_all().build().context("cannot start the worker threads")?;
+    let format = arguments.log_format.resolved();
+    let access_log = if request_lines { AccessLog::new(writer.clone(), format) } else { AccessLog::off() };
+    let people = (format == LogFormat::Text).then(|| writer.clone());
+    let result = runtime.block_on(serve(arguments, options, loaded, &writer, access_log, people));
+    // Connections that did not finish in time end here.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    writer.close();
+    result.map(|()| Exit::Success.into())
+}
+
+/// Says on stderr why there is nothing to serve.
+fn refuse(error: &dyn std::error::Error, exit: Exit) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "error: {error}");
+    exit.into()
+}
+
+async fn serve(
+    arguments: &Arguments,
+    options: Options,
+    loaded: Loaded,
+    writer: &LogWriter,
+    access_log: AccessLog,
+    people: Option<LogWriter>,
+) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let scim = bind(arguments.listen, "--listen").await?;
+    let admin = bind(arguments.admin, "--admin").await?;
+    let address = scim.local_addr().context("the SCIM port has no address")?;
+
+    let store = SqliteStore::open(&arguments.data)?;
+    let metrics = Metrics::new(|registry| {
+        store.metrics().register(registry);
+        registry.register(
+            "scim_log_lines_dropped",
+            "Log lines dropped because stdout was read too slowly",
+            writer.dropped(),
+        );
+    });
+    let store: Arc<dyn Store> = Arc::new(store);
+    let app = App::new(Arc::clone(&store), metrics, access_log).await?;
+
+    let announce = Announce { address, people };
+    apply(&app, &loaded.config, &Handle::current());
+    announce.served(&loaded);
+
+    let (stop, stopped) = watch::channel(false);
+    let (stop_admin, admin_stopped) = watch::channel(false);
+    let mut scim = tokio::spawn(serve_scim(Arc::clone(&app), scim, ConnectionLimits::default(), stopped));
+    tokio::spawn(serve_admin(Arc::clone(&app), admin, admin_stopped));
+    let follower = {
+        let (app, runtime) = (Arc::clone(&app), Handle::current());
+        follow(options, &loaded, move |changed| match changed {
+            Ok(loaded) => {
+                apply(&app, &loaded.config, &runtime);
+                announce.served(&loaded);
+            }
+            Err(error) => announce.refused(&error),
+        })
+    };
+
+    let name = first(&mut terminate, &mut interrupt).await;
+    tracing::info!(signal = name, "stopping: requests under way finish, a second signal ends at once");
+    app.drain();
+    let finish = async {
+        drop(follower);
+        if name == "SIGTERM" {
+            tokio::time::sleep(DRAIN).await;
+        }
+        let _ = stop.send(true);
+        if tokio::time::timeout(FINISH, &mut scim).await.is_err() {
+            tracing::warn!("requests were still under way after {} seconds", FINISH.as_secs());
+        }
+        store.close().await;
+        let _ = stop_admin.send(true);
+    };
+    tokio::select! {
+        () = finish => tracing::info!("stopped"),
+        name = first(&mut terminate, &mut interrupt) => {
+            tracing::warn!(signal = name, "stopped at once");
+            writer.close();
+            // What was acknowledged is on disk already.
+            std::process::exit(1);
+        }
+    }
+    Ok(())
+}
+
+async fn bind(address: SocketAddr, option: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address} (choose another with {option})"))
+}
+
+async fn first(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
+    tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    }
+}
+
+/// Serves a configuration, and then sees to the data of tenants that are gone.
+fn apply(app: &Arc<App>, config: &ServerConfig, runtime: &Handle) {
+    app.apply(config);
+    let app = Arc::clone(app);
+    runtime.spawn(async move {
+        if let Err(error) = app.settle_removals().await {
+            tracing::error!(%error, "cannot look after the data of removed tenants; it stays");
+        }
+    });
+}
+
+/// Tells people, or machines, what is served.
+struct Announce {
+    address: SocketAddr,
+    /// Where people read; `None` when only machines do.
+    people: Option<LogWriter>,
+}
+
+impl Announce {
+    fn served(&self, loaded: &Loaded) {
+        let Loaded { config, generated, warnings } = loaded;
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        if let Some(people) = &self.people {
+            people.write_lines(self.table(config, generated).as_bytes());
+            return;
+        }
+        for tenant in &config.tenants {
+            let url = self.url(&tenant.path);
+            tracing::info!(tenant = tenant.name, url, dialect = ?tenant.identity_provider, suspended = tenant.suspended, "serving");
+        }
+        for GeneratedSecret { tenant, tenant_path, token_file } in generated {
+            let try_it = self.curl(tenant_path, token_file);
+            tracing::info!(tenant, token_file = %token_file.display(), try_it, "made a bearer token");
+        }
+    }
+
+    fn refused(&self, error: &LoadError) {
+        tracing::error!("the edit is not applied, the last good configuration serves on:\n{error}");
+    }
+
+    fn table(&self, config: &ServerConfig, generated: &[GeneratedSecret]) -> String {
+        let width = |heading: &str, cells: &mut dyn Iterator<Item = usize>| {
+            cells.max().unwrap_or(0).max(heading.len())
+        };
+        let name = width("TENANT", &mut config.tenants.iter().map(|tenant| tenant.name.len()));
+        let url = width("URL", &mut config.tenants.iter().map(|tenant| self.url(&tenant.path).len()));
+        let mut text = String::from("\n");
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  {:name$}  {:url$}  DIALECT", "TENANT", "URL");
+        for tenant in &config.tenants {
+            let suspended = if tenant.suspended { " (suspended)" } else { "" };
+            let dialect = format!("{:?}{suspended}", tenant.identity_provider);
+            let _ = writeln!(text, "  {:name$}  {:url$}  {dialect}", tenant.name, self.url(&tenant.path));
+        }
+        if config.tenants.is_empty() {
+            text.push_str("  none yet: add a ScimTenant to the folder\n");
+        }
+        for GeneratedSecret { tenant, tenant_path, token_file } in generated {
+            let file = token_file.display();
+            let _ = writeln!(
+                text,
+                "\n  Made a bearer token for {tenant}: {file}\n  Try it:\n    {}",
+                self.curl(tenant_path, token_file)
+            );
+        }
+        text.push('\n');
+        text
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}/{path}/scim/v2", reachable(self.address))
+    }
+
+    /// A command line that works when pasted and does not show the token.
+    fn curl(&self, path: &str, token_file: &Path) -> String {
+        let file = std::path::absolute(token_file).unwrap_or_else(|_| token_file.to_owned());
+        let file = file.to_string_lossy().replace('\'', r"'\''");
+        format!(
+            r#"curl -H "Authorization: Bearer $(sed -n 's/^  token: //p' '{file}')" {}/Users"#,
+            self.url(path)
+        )
+    }
+}
+
+/// Where this machine reaches a listener: an unspecified address is no destination.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => SocketAddr::from(([127, 0, 0, 1], v4.port())),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => {
+            SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], v6.port()))
+        }
+        other => other,
+    }
+}
