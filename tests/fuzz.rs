@@ -1,0 +1,298 @@
+//! No input panics: filters, paths, cursors, bodies, PATCHes, bulk requests, list parameters and manifests made at
+//! random, half from the language's own words, half by damaging what is valid. An error is as good as a value here;
+//! what must also hold is said in each property. `make fuzz` runs many more cases.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+use serde_json::{Map, Value, json};
+
+use scim_operator::config::validate::{File, validate};
+use scim_operator::scim::bulk::BulkRequest;
+use scim_operator::scim::cursor;
+use scim_operator::scim::dialect::Dialect;
+use scim_operator::scim::etag::EntityTags;
+use scim_operator::scim::filter::{Expression, FilterLimits};
+use scim_operator::scim::list::{ListLimits, ListRequest};
+use scim_operator::scim::patch::{Patch, Step};
+use scim_operator::scim::path::AttributePath;
+use scim_operator::scim::schema::{Registry, Tolerated};
+
+const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
+const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
+
+/// Words of filters and paths, whole and broken.
+fn words() -> impl Strategy<Value = String> {
+    let word = select(vec![
+        "userName",
+        "emails",
+        "name",
+        ".",
+        "value",
+        "type",
+        "familyName",
+        "members",
+        "groups",
+        "meta",
+        "created",
+        "active",
+        "id",
+        "schemas",
+        "[",
+        "]",
+        "(",
+        ")",
+        " ",
+        " ",
+        " ",
+        "eq",
+        "ne",
+        "co",
+        "sw",
+        "ew",
+        "gt",
+        "ge",
+        "lt",
+        "le",
+        "pr",
+        "and",
+        "or",
+        "not",
+        "AND",
+        "true",
+        "false",
+        "null",
+        "12",
+        "-1.5e3",
+        "\"x\"",
+        "\"\"",
+        "\"a\\\"b\"",
+        "\"\\u00e9\"",
+        "\"\\ud800\"",
+        "\"",
+        "\\",
+        USER,
+        ENTERPRISE,
+        ":",
+        "é",
+        "\u{0}",
+        "$ref",
+        "\"2011-05-13T04:42:34Z\"",
+    ]);
+    vec(word, 0..24).prop_map(|words| words.concat())
+}
+
+/// Text damaged at a few places.
+fn damaged(text: String) -> impl Strategy<Value = String> {
+    vec((any::<Index>(), 0_usize..4, "[\\x00-\\x7fé\\[\\]:\"{}-]{0,3}"), 1..4).prop_map(move |damage| {
+        let mut characters: Vec<char> = text.chars().collect();
+        for (at, remove, insert) in damage {
+            let at = at.index(characters.len() + 1);
+            let end = (at + remove).min(characters.len());
+            characters.splice(at..end, insert.chars());
+        }
+        characters.into_iter().collect()
+    })
+}
+
+/// A JSON value with names that mean something somewhere.
+fn json_value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        select(vec![
+            "True", "", "bulkId:1", "W/\"1\"", "/Users", "add", "remove", "Replace", "work", USER, "é\u{0}"
+        ])
+        .prop_map(Value::from),
+        "\\PC{0,8}".prop_map(Value::from),
+        words().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 48, 6, |inner| {
+        let names = select(vec![
+            "schemas",
+            "userName",
+            "USERNAME",
+            "id",
+            "meta",
+            "emails",
+            "value",
+            "type",
+            "primary",
+            "name",
+            "members",
+            "groups",
+            "password",
+            "active",
+            "$ref",
+            "manager",
+            ENTERPRISE,
+            "Operations",
+            "op",
+            "path",
+            "method",
+            "bulkId",
+            "data",
+            "version",
+            "failOnErrors",
+            "filter",
+            "count",
+            "startIndex",
+            "cursor",
+            "attributes",
+            "sortBy",
+            "x509Certificates",
+            "nonsense",
+            "",
+        ]);
+        prop_oneof![
+            vec(inner.clone(), 0..4).prop_map(Value::from),
+            vec((names.prop_map(str::to_owned), inner), 0..6)
+                .prop_map(|members| Value::Object(members.into_iter().collect::<Map<_, _>>())),
+        ]
+    })
+}
+
+/// Values for one PATCH, near enough to the format to get past its first checks.
+fn operations() -> impl Strategy<Value = Value> {
+    let paths = prop_oneof![
+        select(vec![
+            "userName",
+            "emails",
+            "emails[type eq \"work\"]",
+            "emails[type eq \"work\"].value",
+            "name.givenName",
+            "members",
+            "members[value eq \"2819c223\"]",
+            "active",
+            "meta.created",
+            "id",
+            "addresses[primary eq true]",
+            "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager",
+            "schemas",
+            "password",
+        ])
+        .prop_map(str::to_owned),
+        words(),
+    ];
+    let operation =
+        (select(vec!["add", "remove", "replace", "Add", "move"]), prop::option::of(paths), json_value());
+    vec(operation, 0..4).prop_map(|operations| {
+        let operations: Vec<_> = operations
+            .into_iter()
+            .map(|(op, path, value)| match path {
+                Some(path) => json!({"op": op, "path": path, "value": value}),
+                None => json!({"op": op, "value": value}),
+            })
+            .collect();
+        json!({"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": operations})
+    })
+}
+
+fn sample() -> Value {
+    json!({
+        "schemas": [USER], "id": "2819c223", "userName": "bjensen", "active": true,
+        "name": {"familyName": "Jensen"},
+        "emails": [{"value": "b@example.com", "type": "work", "primary": true}, {"value": "b@example.org"}],
+        "meta": {"created": "2011-05-13T04:42:34Z"},
+    })
+}
+
+const MANIFEST: &str = include_str!("../examples/quickstart/tenant.yaml");
+
+proptest! {
+    // A failure is printed with its input; there is no file to keep it in.
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn filter_of_any_text_is_answered(text in prop_oneof![words(), "\\PC{0,40}",
+        damaged("emails[type eq \"work\" and value co \"@example.com\"] or not (title pr)".to_owned())]
+    ) {
+        let Ok(expression) = Expression::parse(&text, FilterLimits::default()) else { return Ok(()) };
+        for resource_type in &Registry::core().resource_types {
+            // What resolves, and what does not, can both be evaluated on anything.
+            expression.resolve_lenient(resource_type).matches(&sample());
+            if let Ok(filter) = expression.resolve(resource_type) {
+                filter.matches(&sample());
+                filter.matches(&Value::Null);
+            }
+        }
+    }
+
+    #[test]
+    fn filter_within_its_limits_never_exhausts_the_stack(depth in 1_usize..4000, open in select(vec!["(", "not (", "emails["])) {
+        let close = if open.ends_with('[') { "]" } else { ")" };
+        let text = format!("{}userName pr{}", open.repeat(depth), close.repeat(depth));
+        let parsed = Expression::parse(&text, FilterLimits::default());
+        prop_assert!(parsed.is_err() || depth <= FilterLimits::default().max_depth);
+    }
+
+    #[test]
+    fn path_of_any_text_is_answered(text in prop_oneof![words(), "\\PC{0,40}"]) {
+        let _ = AttributePath::parse(&text);
+        let _ = EntityTags::parse(&text);
+    }
+
+    #[test]
+    fn cursor_that_was_not_issued_is_refused(text in prop_oneof!["[A-Za-z0-9_-]{0,200}", "\\PC{0,40}"], key in any::<[u8; 32]>()) {
+        prop_assert!(cursor::decode(&key, &text, [0; 8], 0, 600).is_err());
+    }
+
+    #[test]
+    fn body_of_any_json_is_answered(body in json_value()) {
+        for dialect in [Dialect::Strict, Dialect::Generic] {
+            for resource_type in &Registry::core().resource_types {
+                let _ = resource_type.normalize(body.clone(), dialect.leniency(), &mut Tolerated::default());
+            }
+        }
+    }
+
+    #[test]
+    fn patch_of_any_json_is_answered(body in prop_oneof![operations(), json_value()]) {
+        for dialect in [Dialect::Strict, Dialect::Generic] {
+            for resource_type in &Registry::core().resource_types {
+                let (leniency, lenient_op) = (dialect.leniency(), dialect.lenient_op());
+                let compiled =
+                    Patch::compile(body.clone(), resource_type, leniency, lenient_op, &mut Tolerated::default());
+                let Ok(patch) = compiled else { continue };
+                let mut attributes = sample().as_object().expect("an object").clone();
+                let applied = patch.steps.iter().try_for_each(|step| match step {
+                    Step::Attributes(change) => change.apply(&mut attributes),
+                    Step::Members(_) => Ok(()),
+                });
+                if applied.is_ok() {
+                    let _ = resource_type.finish(&mut attributes);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn bulk_request_of_any_json_is_answered(body in json_value(), operations in vec(json_value(), 0..5)) {
+        let framed = json!({"schemas": ["urn:ietf:params:scim:api:messages:2.0:BulkRequest"], "Operations": operations});
+        for body in [body, framed] {
+            if let Ok(request) = BulkRequest::parse(body, 100) {
+                request.plan(&mut || "an-id".to_owned());
+            }
+        }
+    }
+
+    #[test]
+    fn list_request_of_any_parameters_is_answered(
+        body in json_value(),
+        parameters in vec((select(vec!["filter", "count", "startIndex", "cursor", "sortBy", "sortOrder", "attributes", "ATTRIBUTES"]), prop_oneof![words(), "-?[0-9]{0,25}"]), 0..5)
+    ) {
+        let limits = ListLimits { max_page_size: 100, filter: FilterLimits::default() };
+        let _ = ListRequest::from_query(&parameters, &limits);
+        let _ = ListRequest::from_search(&body, &limits);
+    }
+
+    #[test]
+    fn manifest_of_any_text_is_answered(text in prop_oneof![damaged(MANIFEST.to_owned()), "\\PC{0,200}", "[a-z:{}\\[\\]&*!|> \n-]{0,80}"]) {
+        let findings = validate(&[File { name: "any.yaml".to_owned(), text }]);
+        for finding in findings {
+            prop_assert!(!finding.to_string().is_empty());
+        }
+    }
+}
