@@ -172,8 +172,7 @@ impl ListRequest {
             }
         }
         let digest: [u8; 32] = hash.finalize().into();
-        let (head, _) = digest.split_first_chunk().expect("32 bytes have a first 8");
-        *head
+        std::array::from_fn(|index| digest[index])
     }
 }
 
@@ -311,4 +310,158 @@ pub fn write_response<R>(
         write(resource, out);
     }
     out.extend_from_slice(b"]}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    const LIMITS: ListLimits = ListLimits {
+        max_page_size: 100,
+        filter: FilterLimits { max_length: 200, max_depth: 8, max_terms: 8 },
+    };
+
+    fn query(parameters: &[(&str, &str)]) -> Result<ListRequest, ScimError> {
+        ListRequest::from_query(parameters, &LIMITS)
+    }
+
+    fn search(mut body: Value) -> Result<ListRequest, ScimError> {
+        body["schemas"] = json!([SEARCH_REQUEST_SCHEMA]);
+        ListRequest::from_search(&body, &LIMITS)
+    }
+
+    #[test]
+    fn pages_by_index_are_brought_within_the_limits() {
+        for (parameters, start_index, count) in [
+            (&[][..], 1, 100),
+            (&[("startIndex", "0"), ("count", "10")], 1, 10),
+            (&[("startIndex", "-5"), ("count", "-1")], 1, 0),
+            (&[("startindex", "7"), ("COUNT", "0")], 7, 0),
+            (&[("startIndex", "+7"), ("count", "101")], 7, 100),
+            (&[("count", "99999999999999999999")], 1, 100),
+            (&[("startIndex", "-99999999999999999999")], 1, 100),
+        ] {
+            let page = query(parameters).unwrap().page;
+            assert_eq!(page, PageRequest::Index { start_index, count }, "{parameters:?}");
+        }
+    }
+
+    #[test]
+    fn pages_by_cursor_begin_with_an_empty_one() {
+        let page = |parameters: &[(&str, &str)]| query(parameters).unwrap().page;
+        assert_eq!(page(&[("cursor", "")]), PageRequest::Cursor { token: None, count: 100 });
+        let token = Some("abc".to_owned());
+        assert_eq!(page(&[("cursor", "abc"), ("count", "500")]), PageRequest::Cursor { token, count: 100 });
+    }
+
+    #[test]
+    fn parameters_malformed_are_refused() {
+        for (parameters, scim_type) in [
+            (&[("count", "ten")][..], ScimType::InvalidValue),
+            (&[("count", "1.5")], ScimType::InvalidValue),
+            (&[("count", "ten"), ("cursor", "")], ScimType::InvalidCount),
+            (&[("startIndex", "")], ScimType::InvalidValue),
+            (&[("startIndex", "1"), ("cursor", "")], ScimType::InvalidValue),
+            (&[("sortBy", "userName"), ("sortOrder", "up")], ScimType::InvalidValue),
+            (&[("sortBy", "user name")], ScimType::InvalidPath),
+            (&[("filter", "userName")], ScimType::InvalidFilter),
+            (&[("filter", "")], ScimType::InvalidFilter),
+            (&[("attributes", "userName"), ("excludedAttributes", "name")], ScimType::InvalidValue),
+        ] {
+            let error = query(parameters).unwrap_err();
+            assert_eq!((error.status, error.scim_type), (400, Some(scim_type)), "{parameters:?}");
+        }
+    }
+
+    #[test]
+    fn query_and_search_body_are_the_same_request() {
+        let asked = query(&[
+            ("filter", "displayName sw \"smith\""),
+            ("sortBy", "meta.lastModified"),
+            ("sortOrder", "Descending"),
+            ("attributes", "displayName, userName"),
+            ("startIndex", "1"),
+            ("count", "10"),
+            ("unknown", "x"),
+        ]);
+        let searched = search(json!({
+            "attributes": ["displayName", "userName"],
+            "filter": "displayName sw \"smith\"",
+            "sortBy": "meta.lastModified",
+            "sortOrder": "descending",
+            "startIndex": 1,
+            "count": 10,
+            "excludedAttributes": null,
+        }));
+        assert_eq!(asked, searched);
+        let asked = asked.unwrap();
+        assert_eq!(asked.digest("acme", "/Users"), searched.unwrap().digest("acme", "/Users"));
+        assert!(asked.sort.is_some_and(|sort| sort.descending));
+    }
+
+    #[test]
+    fn search_body_malformed_is_refused() {
+        for body in [
+            json!({"filter": 7}),
+            json!({"count": "10"}),
+            json!({"startIndex": 1.5}),
+            json!({"attributes": "userName"}),
+            json!({"attributes": [7]}),
+            json!({"cursor": 7}),
+        ] {
+            assert_eq!(search(body.clone()).unwrap_err().status, 400, "{body}");
+        }
+        let undeclared = ListRequest::from_search(&json!({"count": 1}), &LIMITS).unwrap_err();
+        assert_eq!(undeclared.scim_type, Some(ScimType::InvalidSyntax));
+        assert!(ListRequest::from_search(&json!([]), &LIMITS).is_err());
+    }
+
+    #[test]
+    fn digest_differs_with_tenant_endpoint_filter_and_order() {
+        let digest = |parameters: &[(&str, &str)], tenant, endpoint| {
+            query(parameters).unwrap().digest(tenant, endpoint)
+        };
+        let digests = [
+            digest(&[], "acme", "/Users"),
+            digest(&[], "umbrella", "/Users"),
+            digest(&[], "acme", "/Groups"),
+            digest(&[("filter", "title pr")], "acme", "/Users"),
+            digest(&[("sortBy", "title")], "acme", "/Users"),
+            digest(&[("sortBy", "title"), ("sortOrder", "descending")], "acme", "/Users"),
+        ];
+        let distinct: std::collections::HashSet<_> = digests.iter().collect();
+        assert_eq!(distinct.len(), digests.len());
+        assert_eq!(digest(&[("count", "1"), ("cursor", "x")], "acme", "/Users"), digests[0]);
+    }
+
+    #[test]
+    fn answer_is_written_around_the_resources() {
+        let written = |paging: &Paging, resources: &[&str]| {
+            let mut out = Vec::new();
+            write_response(&mut out, 7, paging, resources, |r, out| out.extend_from_slice(r.as_bytes()));
+            String::from_utf8(out).unwrap()
+        };
+        let index = Paging::Index { start_index: 3 };
+        insta::assert_snapshot!(written(&index, &["{\"id\":\"1\"}", "{\"id\":\"2\"}"]), @r#"{"schemas":["urn:ietf:params:scim:api:messages:2.0:ListResponse"],"totalResults":7,"itemsPerPage":2,"startIndex":3,"Resources":[{"id":"1"},{"id":"2"}]}"#);
+        let next = Paging::Cursor { next: Some("YWJj".into()) };
+        insta::assert_snapshot!(written(&next, &["{}"]), @r#"{"schemas":["urn:ietf:params:scim:api:messages:2.0:ListResponse"],"totalResults":7,"itemsPerPage":1,"nextCursor":"YWJj","Resources":[{}]}"#);
+        insta::assert_snapshot!(written(&Paging::Cursor { next: None }, &[]), @r#"{"schemas":["urn:ietf:params:scim:api:messages:2.0:ListResponse"],"totalResults":7,"itemsPerPage":0,"Resources":[]}"#);
+    }
+
+    proptest! {
+        #[test]
+        fn any_parameters_never_panic(
+            parameters in proptest::collection::vec((proptest::sample::select(vec![
+                "filter", "sortBy", "sortOrder", "startIndex", "count", "cursor", "attributes", "excludedAttributes",
+            ]), "[a-zA-Z0-9.:,\\[\\]\" é-]{0,20}"), 0..5),
+        ) {
+            if let Ok(request) = ListRequest::from_query(&parameters, &LIMITS) {
+                let (PageRequest::Index { count, .. } | PageRequest::Cursor { count, .. }) = request.page;
+                prop_assert!(count <= LIMITS.max_page_size);
+                let _ = request.digest("acme", "/Users");
+            }
+        }
+    }
 }
