@@ -259,3 +259,182 @@ pub(super) fn digest(
     let sha256 = format!("{:x}", Sha256::digest(token));
     Ok((TokenDigest { name: name.clone(), sha256 }, warning))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{
+        objects::Objects,
+        validate::{File, read},
+    };
+
+    // Name and namespace differ from those of the quickstart, so that nothing matches by chance.
+    const ENDPOINT: &str = "
+apiVersion: scim-operator.io/v1alpha1
+kind: ScimEndpoint
+metadata: {name: door, namespace: platform}
+spec:
+  host: scim.example.com
+  access: {allowedCIDRs: [203.0.113.7/24], trustedProxies: ['2001:db8::/32']}
+  limits: {maxBodyBytes: 5000, maxPageSize: 50}
+";
+
+    fn tenant(name: &str, spec: &str) -> String {
+        format!(
+            "---\napiVersion: scim-operator.io/v1alpha1\nkind: ScimTenant\nmetadata: {{name: {name}, namespace: platform}}\n\
+             spec: {{endpointRef: {{name: door}}, {spec}}}\n"
+        )
+    }
+
+    fn secret(name: &str, key: &str, token: &str) -> String {
+        format!(
+            "---\napiVersion: v1\nkind: Secret\nmetadata: {{name: {name}, namespace: platform}}\nstringData: {{{key}: {token:?}}}\n"
+        )
+    }
+
+    fn objects(text: &str) -> Objects {
+        let (objects, findings) = read(&[File { name: "m.yaml".into(), text: text.into() }]);
+        assert_eq!(findings, []);
+        objects
+    }
+
+    fn compile_text(text: &str) -> Result<(ServerConfig, Vec<Finding>), Vec<Finding>> {
+        let Objects { endpoints, tenants, secrets } = objects(text);
+        compile(&endpoints[0], &tenants, &secrets)
+    }
+
+    #[test]
+    fn everything_of_a_manifest_is_in_the_configuration_but_the_token() {
+        let text = [
+            ENDPOINT,
+            &tenant(
+                "globex",
+                "path: gx, identityProvider: Strict, suspended: true, deletionPolicy: Delete, \
+                 limits: {maxBodyBytes: 2000, maxPageSize: 500}, \
+                 authentication: {bearer: {secretName: own, tokens: [{name: next, secretKeyRef: {name: own, key: new}}]}}",
+            ),
+            &tenant("acme", ""),
+            &secret("acme-scim-token", "token", "a-token-of-acme-123"),
+            "---\napiVersion: v1\nkind: Secret\nmetadata: {name: own, namespace: platform}\n\
+             stringData: {token: 'the-first-token-000', new: 'the-second-token-00'}\n",
+        ]
+        .concat();
+        let (config, _) = compile_text(&text).unwrap();
+        insta::assert_json_snapshot!(config, @r#"
+        {
+          "endpoint": "platform/door",
+          "host": "scim.example.com",
+          "allowedCidrs": [
+            "203.0.113.0/24"
+          ],
+          "trustedProxies": [
+            "2001:db8::/32"
+          ],
+          "tenants": [
+            {
+              "name": "platform/acme",
+              "path": "acme",
+              "identityProvider": "Generic",
+              "tokens": [
+                {
+                  "name": "token",
+                  "sha256": "054963e3d7736cc6e58fdfd8860a8902f22c366ccc461ba8c4771852b213a53e"
+                }
+              ],
+              "limits": {
+                "maxBodyBytes": 5000,
+                "maxBulkOperations": 1000,
+                "maxBulkPayloadBytes": 4194304,
+                "maxPageSize": 50
+              },
+              "suspended": false,
+              "purgeOnRemoval": false
+            },
+            {
+              "name": "platform/globex",
+              "path": "gx",
+              "identityProvider": "Strict",
+              "tokens": [
+                {
+                  "name": "token",
+                  "sha256": "a08bcc2cf778d2eb276708dfe373edbffc06eec4901ce1942b016591d1aeaf5f"
+                },
+                {
+                  "name": "next",
+                  "sha256": "c34bd22d599296f1ef058794b3ef298a8565655c0307de32eac183e5e5e4a5a0"
+                }
+              ],
+              "limits": {
+                "maxBodyBytes": 2000,
+                "maxBulkOperations": 1000,
+                "maxBulkPayloadBytes": 4194304,
+                "maxPageSize": 50
+              },
+              "suspended": true,
+              "purgeOnRemoval": true
+            }
+          ]
+        }
+        "#);
+    }
+
+    #[test]
+    fn configuration_survives_encoding() {
+        let text =
+            [ENDPOINT, &tenant("acme", ""), &secret("acme-scim-token", "token", "a-token-of-acme-123")]
+                .concat();
+        let (config, _) = compile_text(&text).unwrap();
+        let encoded = serde_json::to_string(&config).unwrap();
+        assert!(!encoded.contains("a-token-of-acme-123"));
+        assert_eq!(serde_json::from_str::<ServerConfig>(&encoded).unwrap(), config);
+    }
+
+    #[test]
+    fn tenant_limits_narrow_and_never_widen() {
+        let outer = Limits {
+            max_body_bytes: 10,
+            max_bulk_operations: 20,
+            max_bulk_payload_bytes: 30,
+            max_page_size: 40,
+        };
+        assert_eq!(narrow(outer, TenantLimits::default()), outer);
+        let inner =
+            TenantLimits { max_body_bytes: Some(5), max_page_size: Some(400), ..TenantLimits::default() };
+        assert_eq!(narrow(outer, inner), Limits { max_body_bytes: 5, ..outer });
+    }
+
+    #[test]
+    fn missing_secret_is_an_error_that_names_tenant_and_field() {
+        let findings = compile_text(&[ENDPOINT, &tenant("acme", "")].concat()).unwrap_err();
+        insta::assert_snapshot!(findings[0], @r#"
+        m.yaml:13:1: error: ScimTenant platform/acme: spec.authentication.bearer.secretName: there is no Secret platform/acme-scim-token
+          hint: add its manifest to the folder
+        "#);
+    }
+
+    #[test]
+    fn older_tenant_keeps_the_path() {
+        let text = [ENDPOINT, &tenant("young", "path: one"), &tenant("old", "path: one")].concat();
+        let mut objects = objects(&text);
+        for (tenant, created) in
+            objects.tenants.iter_mut().zip(["2026-02-01T00:00:00Z", "2026-01-01T00:00:00Z"])
+        {
+            tenant.object.metadata.creation_timestamp = serde_json::from_value(created.into()).unwrap();
+        }
+        let (admitted, findings) = admit(&objects.endpoints[0], &objects.tenants);
+        assert_eq!(admitted.iter().map(|tenant| tenant.object.name()).collect::<Vec<_>>(), ["old"]);
+        assert_eq!(findings[0].object.as_deref(), Some("ScimTenant platform/young"));
+    }
+
+    #[test]
+    fn findings_never_show_a_token() {
+        for token in ["hunter2", "with space in it", "p\u{e4}ssword-of-some-length", " "] {
+            let text = [ENDPOINT, &tenant("acme", ""), &secret("acme-scim-token", "token", token)].concat();
+            let shown = match compile_text(&text) {
+                Ok((config, findings)) => format!("{config:?}{findings:?}"),
+                Err(findings) => format!("{findings:?}"),
+            };
+            assert!(token == " " || !shown.contains(token), "{shown}");
+        }
+    }
+}

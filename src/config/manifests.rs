@@ -234,6 +234,27 @@ mod tests {
 
     use super::*;
 
+    const ENDPOINT: &str = "apiVersion: scim-operator.io/v1alpha1\nkind: ScimEndpoint\nmetadata: {name: main, namespace: identity}\nspec: {}\n";
+    const TENANT: &str = "apiVersion: scim-operator.io/v1alpha1\nkind: ScimTenant\n\
+        metadata: {name: acme, namespace: identity}\nspec: {endpointRef: {name: main}}\n";
+    const SECRET: &str = "apiVersion: v1\nkind: Secret\nmetadata: {name: acme-scim-token, namespace: identity}\n\
+        stringData: {token: own-token-0123456789}\n";
+
+    fn folder(files: &[(&str, &str)]) -> (tempfile::TempDir, Options) {
+        let root = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let file = root.path().join("manifests").join(name);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, text).unwrap();
+        }
+        let options = Options {
+            manifests: root.path().join("manifests"),
+            data: root.path().join("data"),
+            endpoint: None,
+        };
+        (root, options)
+    }
+
     fn quickstart(data: &Path) -> Options {
         let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart");
         Options { manifests, data: data.to_owned(), endpoint: None }
@@ -247,9 +268,67 @@ mod tests {
         let [made] = first.generated.as_slice() else { panic!("one Secret is made: {:?}", first.generated) };
         assert_eq!((made.tenant.as_str(), made.tenant_path.as_str()), ("identity/acme", "acme"));
         assert_eq!(fs::metadata(&made.token_file).unwrap().permissions().mode() & 0o777, 0o600);
+        let text = fs::read_to_string(&made.token_file).unwrap();
+        let token = text.lines().find_map(|line| line.strip_prefix("  token: ")).unwrap();
+        assert_eq!(token.len(), 44);
+        assert!(!format!("{first:?}").contains(token));
 
         let second = load(&quickstart(data.path())).unwrap();
         assert_eq!(second.generated, []);
         assert_eq!(second.config, first.config);
+    }
+
+    #[test]
+    fn secret_of_the_folder_stands_before_one_made_earlier() {
+        let (_root, options) = folder(&[("endpoint.yaml", ENDPOINT), ("tenant.yaml", TENANT)]);
+        let made = load(&options).unwrap();
+        fs::write(options.manifests.join("secret.yaml"), SECRET).unwrap();
+        let own = load(&options).unwrap();
+        assert_eq!(own.generated, []);
+        assert_ne!(own.config.tenants[0].tokens, made.config.tenants[0].tokens);
+    }
+
+    #[test]
+    fn error_anywhere_makes_no_secret() {
+        let (_root, options) = folder(&[
+            ("endpoint.yaml", ENDPOINT),
+            ("tenant.yaml", TENANT),
+            ("other.yaml", &TENANT.replace("acme", "globex").replace("endpointRef", "endpoint")),
+        ]);
+        let Err(LoadError::Findings(findings)) = load(&options) else { panic!("the folder is refused") };
+        assert!(has_errors(&findings));
+        assert!(!options.data.exists());
+    }
+
+    #[test]
+    fn folders_below_are_read_and_hidden_ones_are_not() {
+        let (_root, options) = folder(&[
+            ("endpoint.yml", ENDPOINT),
+            ("tenants/eu/acme.yaml", TENANT),
+            (".git/broken.yaml", "{"),
+            ("README.md", "# not YAML: {"),
+        ]);
+        assert_eq!(load(&options).unwrap().config.tenants.len(), 1);
+    }
+
+    #[test]
+    fn several_endpoints_need_a_choice() {
+        let second = ENDPOINT.replace("main", "second");
+        let (_root, mut options) = folder(&[("a.yaml", ENDPOINT), ("b.yaml", &second), ("c.yaml", TENANT)]);
+        insta::assert_snapshot!(load(&options).unwrap_err(), @"there are 2 ScimEndpoints: choose one with --endpoint identity/main or --endpoint identity/second");
+        options.endpoint = Some("identity/second".to_owned());
+        assert_eq!(load(&options).unwrap().config.tenants, []);
+        options.endpoint = Some("identity/third".to_owned());
+        insta::assert_snapshot!(load(&options).unwrap_err(), @"there is no ScimEndpoint identity/third; there is identity/main and identity/second");
+    }
+
+    #[test]
+    fn folder_without_an_endpoint_is_refused() {
+        let (root, mut options) = folder(&[("notes.txt", "")]);
+        let error = load(&options).unwrap_err().to_string();
+        assert!(error.starts_with("there is no ScimEndpoint in "), "{error}");
+        options.manifests = root.path().join("missing");
+        let error = load(&options).unwrap_err().to_string();
+        assert!(error.starts_with("cannot read "), "{error}");
     }
 }
