@@ -18,6 +18,9 @@ use serde_json::{Number, Value};
 use super::{Filter, Literal, Operator};
 use crate::scim::schema::{Attribute, AttributeRef, AttributeType};
 
+/// Of a long text, this much decides its place in a sorted list.
+const MAX_SORT_KEY_CHARS: usize = 256;
+
 impl Filter {
     /// Whether a resource's full JSON ([`crate::scim::representation::to_value`]) matches.
     #[must_use]
@@ -209,7 +212,14 @@ fn key(attribute: &Attribute, value: &Value) -> Option<String> {
             let moved = instant(text)?.as_nanosecond() + 1_000_000_000_000_000_000_000;
             Some(format!("{moved:022}"))
         }
-        Value::String(text) => Some(fold(text, attribute.compares_exactly()).into_owned()),
+        Value::String(text) => {
+            let mut key = fold(text, attribute.compares_exactly()).into_owned();
+            // Keys travel in cursors. What is alike for so long is ordered by id.
+            if let Some((cut, _)) = key.char_indices().nth(MAX_SORT_KEY_CHARS) {
+                key.truncate(cut);
+            }
+            Some(key)
+        }
         Value::Bool(value) => Some(u8::from(*value).to_string()),
         Value::Number(number) => {
             // An IEEE 754 number orders as an integer once negative ones are flipped.

@@ -76,12 +76,19 @@ enum Scope<'a> {
 
 impl Scope<'_> {
     fn attribute(self, path: &AttributePath) -> Result<AttributeRef, ScimError> {
-        let (found, holder) = match self {
-            Self::Resource(resource_type) => (resource_type.resolve(path), &resource_type.name),
-            Self::Value(attribute) => (within(&attribute.attribute, path), &attribute.attribute.name),
-        };
-        let found = found
-            .ok_or_else(|| ScimError::invalid_filter(format!("{path} is not an attribute of {holder}")))?;
+        let found = match self {
+            Self::Resource(resource_type) => resource_type.resolve(path).ok_or_else(|| {
+                let hint = resource_type.hint(path);
+                ScimError::invalid_filter(format!(
+                    "{path} is not an attribute of {}{hint}",
+                    resource_type.name
+                ))
+            }),
+            Self::Value(attribute) => within(&attribute.attribute, path).ok_or_else(|| {
+                let holder = &attribute.attribute.name;
+                ScimError::invalid_filter(format!("{path} is not a sub-attribute of {holder}"))
+            }),
+        }?;
         let leaf = found.sub_attribute.as_ref().unwrap_or(&found.attribute);
         if leaf.returned == Returned::Never {
             return Err(ScimError::invalid_filter(format!(

@@ -152,6 +152,8 @@ fn filter_malformed_says_what_was_expected_where() {
 fn filter_that_the_schema_does_not_allow_is_refused() {
     let errors: Vec<String> = [
         r#"shoeSize eq "x""#,
+        r#"usrName eq "x""#,
+        r#"name.givnName eq "x""#,
         r#"name eq "x""#,
         r#"active eq "true""#,
         "active gt false",
@@ -172,6 +174,8 @@ fn filter_that_the_schema_does_not_allow_is_refused() {
     .collect();
     insta::assert_snapshot!(errors.join("\n"), @r#"
 400 invalidFilter: shoeSize is not an attribute of User
+400 invalidFilter: usrName is not an attribute of User; did you mean "userName"?
+400 invalidFilter: name.givnName is not an attribute of User; did you mean "givenName"?
 400 invalidFilter: name is complex; compare one of its sub-attributes
 400 invalidFilter: active is a boolean (true or false): it cannot be compared with "true"
 400 invalidFilter: gt cannot compare active, a boolean (true or false)
@@ -183,8 +187,8 @@ fn filter_that_the_schema_does_not_allow_is_refused() {
 400 invalidFilter: gt cannot compare with null; only eq and ne can
 400 invalidFilter: password is never returned and cannot be filtered on
 400 invalidFilter: userName has a single value and no sub-attributes: it cannot have a value filter
-400 invalidFilter: shape is not an attribute of emails
-400 invalidFilter: emails.type is not an attribute of emails
+400 invalidFilter: shape is not a sub-attribute of emails
+400 invalidFilter: emails.type is not a sub-attribute of emails
 400 invalidFilter: urn:example:2.0:User:userName is not an attribute of User
 "#);
 }

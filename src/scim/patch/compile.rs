@@ -118,10 +118,9 @@ impl Compiler<'_> {
     ) -> Result<(), ScimError> {
         for (name, value) in values {
             let Some(target) = self.named(&name, extension) else {
-                self.unknown(&match extension {
-                    Some(urn) => format!("{urn}:{name}"),
-                    None => name,
-                })?;
+                let shown = extension.map_or(name.clone(), |urn| format!("{urn}:{name}"));
+                let (schema, attribute) = (extension.map(str::to_owned), name);
+                self.unknown(&shown, &AttributePath { schema, attribute, sub_attribute: None })?;
                 continue;
             };
             let skipped = self.lenient && is_read_only(&target);
@@ -150,7 +149,7 @@ impl Compiler<'_> {
 
     fn at_path(&mut self, op: Op, path: &PatchPath, value: Option<Value>) -> Result<(), ScimError> {
         let Some(target) = self.resource_type.resolve(&path.attribute) else {
-            return self.unknown(&path.attribute.to_string());
+            return self.unknown(&path.attribute.to_string(), &path.attribute);
         };
         let filter = match &path.filter {
             None => None,
@@ -166,14 +165,14 @@ impl Compiler<'_> {
     }
 
     /// An attribute that no schema defines: refused, or dropped and reported.
-    fn unknown(&mut self, name: &str) -> Result<(), ScimError> {
+    fn unknown(&mut self, name: &str, path: &AttributePath) -> Result<(), ScimError> {
         let shown: String = name.chars().take(100).collect();
         if self.leniency.drop_unknown {
             self.tolerated.report_unknown(shown);
             return Ok(());
         }
-        let resource_type = &self.resource_type.name;
-        Err(ScimError::invalid_path(format!("{shown:?} is not an attribute of {resource_type}")))
+        let (resource_type, hint) = (&self.resource_type.name, self.resource_type.hint(path));
+        Err(ScimError::invalid_path(format!("{shown:?} is not an attribute of {resource_type}{hint}")))
     }
 
     fn change(

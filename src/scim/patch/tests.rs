@@ -370,6 +370,8 @@ fn what_may_not_be_written_is_refused() {
     let error =
         patched(Dialect::Strict, json!([{"op": "remove", "path": "title"}, {"op": "remove"}])).unwrap_err();
     insta::assert_snapshot!(error.detail, @"Operations[1]: remove needs a path that says what to remove");
+    let error = patched(Dialect::Strict, json!([{"op": "add", "value": {"nickNmae": "B"}}])).unwrap_err();
+    insta::assert_snapshot!(error.detail, @r#"Operations[0]: "nickNmae" is not an attribute of User; did you mean "nickName"?"#);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::core::common_attributes;
 use super::model::{Attribute, AttributeRef, ResourceType, find};
+use super::normalize::closest;
 use crate::scim::path::AttributePath;
 
 impl ResourceType {
@@ -33,6 +34,21 @@ impl ResourceType {
             Some(name) => Some(Arc::clone(attribute.sub_attribute(name)?)),
         };
         Some(AttributeRef { extension, attribute: Arc::clone(attribute), sub_attribute })
+    }
+
+    /// `; did you mean "userName"?` for a path that does not resolve; empty when no name is close.
+    pub(in crate::scim) fn hint(&self, path: &AttributePath) -> String {
+        let holder = self.resolve(&AttributePath { sub_attribute: None, ..path.clone() });
+        let close = match (&holder, path.sub_attribute.as_deref()) {
+            (Some(holder), Some(name)) => {
+                closest(name, holder.attribute.sub_attributes.iter().map(|part| part.name.as_str()))
+            }
+            (None, _) if path.schema.is_none() => {
+                closest(&path.attribute, self.top_level().map(|attribute| attribute.name.as_str()))
+            }
+            _ => None,
+        };
+        close.map_or(String::new(), |name| format!("; did you mean {name:?}?"))
     }
 
     /// Whether a group's `members` are kept in the membership table.
