@@ -39,12 +39,12 @@ const FINISH: Duration = Duration::from_secs(30);
 
 /// Serve the tenants of a folder of manifests
 ///
-/// Every ScimTenant in the folder is served at http://LISTEN/TENANT/scim/v2. The folder is followed: an edit takes
+/// Every `ScimTenant` in the folder is served at `http://LISTEN/TENANT/scim/v2`. The folder is followed: an edit takes
 /// effect at once, and one that is wrong changes nothing. A tenant without a bearer Secret gets one under the data
 /// folder.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Arguments {
-    /// Folder (or file) of ScimEndpoint, ScimTenant and Secret manifests
+    /// Folder (or file) of `ScimEndpoint`, `ScimTenant` and `Secret` manifests
     #[arg(long, value_name = "DIR")]
     pub manifests: PathBuf,
     /// Folder for the database and the Secrets that are made; made when absent
@@ -56,13 +56,13 @@ pub struct Arguments {
     /// Address and port of /livez, /readyz and /metrics
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090")]
     pub admin: SocketAddr,
-    /// The ScimEndpoint to serve, when the folder has several
+    /// The `ScimEndpoint` to serve, when the folder has several
     #[arg(long, value_name = "NAMESPACE/NAME")]
     pub endpoint: Option<String>,
     /// How log lines look; auto is text on a terminal and JSON otherwise
     #[arg(long, value_enum, default_value_t = LogFormat::Auto)]
     pub log_format: LogFormat,
-    /// Least level of log lines: error, warn, info, debug, trace; RUST_LOG when absent
+    /// Least level of log lines: error, warn, info, debug, trace; `RUST_LOG` when absent
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<String>,
     /// Worker threads; one per core when absent
@@ -148,7 +148,9 @@ async fn serve(
                 apply(&app, &loaded.config, &runtime);
                 announce.served(&loaded);
             }
-            Err(error) => announce.refused(&error),
+            Err(error) => {
+                tracing::error!("the edit is not applied, the last good configuration serves on:\n{error}");
+            }
         })
     };
 
@@ -228,10 +230,6 @@ impl Announce {
             let try_it = self.curl(tenant_path, token_file);
             tracing::info!(tenant, token_file = %token_file.display(), try_it, "made a bearer token");
         }
-    }
-
-    fn refused(&self, error: &LoadError) {
-        tracing::error!("the edit is not applied, the last good configuration serves on:\n{error}");
     }
 
     fn table(&self, config: &ServerConfig, generated: &[GeneratedSecret]) -> String {

@@ -30,13 +30,10 @@ where
     B::Error: Display,
 {
     check_content_type(headers)?;
-    let bytes = match tokio::time::timeout(READ_TIMEOUT, read(headers, body, limit)).await {
-        Ok(bytes) => bytes?,
-        Err(_) => {
-            let detail = format!("the body did not arrive within {} seconds", READ_TIMEOUT.as_secs());
-            return Err(ScimError::new(408, detail));
-        }
-    };
+    let read = tokio::time::timeout(READ_TIMEOUT, read(headers, body, limit)).await;
+    let bytes = read.map_err(|_| {
+        ScimError::new(408, format!("the body did not arrive within {} seconds", READ_TIMEOUT.as_secs()))
+    })??;
     parse_object(&bytes)
 }
 

@@ -5,6 +5,7 @@ use crate::scim::error::ScimError;
 use super::respond::Failure;
 
 /// 501: a tenant's bearer token stands for its identity provider, and that is no user.
+#[must_use]
 pub fn answer() -> Failure {
     ScimError::new(
         501,

@@ -107,6 +107,7 @@ impl Metrics {
     }
 
     /// Open connections.
+    #[must_use]
     pub fn connections(&self) -> &Gauge {
         &self.connections
     }

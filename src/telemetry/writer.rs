@@ -184,7 +184,8 @@ mod tests {
         }
         let out = Shared::default();
         let writer = LogWriter::spawn(Box::new(out.clone())).unwrap();
-        let expected: String = (0..1000).map(|n| format!("{n}\n")).collect();
+        let numbers: Vec<String> = (0..1000).map(|n| n.to_string()).collect();
+        let expected = numbers.join("\n") + "\n";
         for line in expected.lines() {
             writer.write_lines(format!("{line}\n").as_bytes());
         }

@@ -1,9 +1,12 @@
 //! The server's protocol, over HTTP against a server in this process with a real SQLite store.
 
+#![expect(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
+
 mod bulk;
 mod conditional;
 mod connection;
 mod discovery;
+mod failures;
 mod lists;
 mod refusals;
 mod resources;

@@ -10,6 +10,7 @@ use scim_operator::config::{Limits, ServerConfig, TenantConfig, TokenDigest};
 use scim_operator::scim::dialect::Dialect;
 use scim_operator::server::App;
 use scim_operator::server::connection::{ConnectionLimits, serve_admin, serve_scim};
+use scim_operator::store::Store;
 use scim_operator::store::sqlite::SqliteStore;
 use scim_operator::telemetry::access_log::AccessLog;
 use scim_operator::telemetry::logs::LogFormat;
@@ -53,7 +54,7 @@ pub(crate) struct Server {
     writer: LogWriter,
     stop: watch::Sender<bool>,
     pub(crate) scim: tokio::task::JoinHandle<()>,
-    _data: TempDir,
+    _data: Option<TempDir>,
 }
 
 pub(crate) fn config() -> ServerConfig {
@@ -79,11 +80,8 @@ pub(crate) fn tenant(path: &str, identity_provider: Dialect) -> TenantConfig {
 }
 
 pub(crate) fn token(text: &str) -> TokenDigest {
-    let digest = Sha256::digest(text);
-    TokenDigest {
-        name: format!("name of {text}"),
-        sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
-    }
+    let hex = |digest: &[u8]| digest.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+    TokenDigest { name: format!("name of {text}"), sha256: hex(&Sha256::digest(text)) }
 }
 
 impl Server {
@@ -94,6 +92,16 @@ impl Server {
     pub(crate) async fn with(config: &ServerConfig, limits: ConnectionLimits) -> Self {
         let data = TempDir::new().unwrap();
         let store = Arc::new(SqliteStore::open(data.path()).unwrap());
+        Self::on(store, Some(data), config, limits).await
+    }
+
+    /// On a store; `data` lives as long as the server.
+    pub(crate) async fn on(
+        store: Arc<dyn Store>,
+        data: Option<TempDir>,
+        config: &ServerConfig,
+        limits: ConnectionLimits,
+    ) -> Self {
         let lines = LogLines::default();
         let writer = LogWriter::spawn(Box::new(lines.clone())).unwrap();
         let access_log = AccessLog::new(writer.clone(), LogFormat::Json);
