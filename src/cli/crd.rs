@@ -10,6 +10,7 @@ use std::{
 use anyhow::Context;
 use serde_json::Value;
 
+use super::Exit;
 use crate::crd;
 
 /// Print the custom resource definitions as YAML.
@@ -45,7 +46,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             result => result.context("cannot write to the standard output")?,
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Success.into())
 }
 
 fn write_files(folder: &Path, extension: &str, render: fn(&Value) -> String) -> anyhow::Result<()> {

@@ -9,6 +9,7 @@ use std::{
 use clap::ValueEnum;
 use serde_json::json;
 
+use super::Exit;
 use crate::config::{
     findings::{Finding, has_errors},
     manifests,
@@ -35,18 +36,13 @@ enum Format {
     Json,
 }
 
-/// The manifests are wrong.
-const FOUND: u8 = 1;
-/// The manifests cannot be read; also what `clap` exits with for a wrong command line.
-const UNREADABLE: u8 = 2;
-
 /// Reads and judges the manifests, and prints the findings on the standard output.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let files = match read(&args.paths) {
         Ok(files) => files,
         Err(error) => {
             writeln!(io::stderr(), "error: {error}")?;
-            return Ok(UNREADABLE.into());
+            return Ok(Exit::Usage.into());
         }
     };
     let findings = validate(&files);
@@ -59,7 +55,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         result => result?,
     }
-    Ok(if has_errors(&findings) { FOUND.into() } else { ExitCode::SUCCESS })
+    Ok(if has_errors(&findings) { Exit::Failure } else { Exit::Success }.into())
 }
 
 fn read(paths: &[PathBuf]) -> Result<Vec<File>, String> {

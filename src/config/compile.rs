@@ -299,7 +299,7 @@ spec:
     }
 
     fn compile_text(text: &str) -> Result<(ServerConfig, Vec<Finding>), Vec<Finding>> {
-        let Objects { endpoints, tenants, secrets } = objects(text);
+        let Objects { endpoints, tenants, secrets, .. } = objects(text);
         compile(&endpoints[0], &tenants, &secrets)
     }
 

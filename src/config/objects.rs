@@ -1,6 +1,6 @@
 //! The objects of a set of manifests, typed, each with where it was written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -28,6 +28,10 @@ pub struct Objects {
     pub tenants: Vec<Located<ScimTenant>>,
     /// The `Secret`s.
     pub secrets: Vec<Located<Secret>>,
+    /// `KIND NAMESPACE/NAME` of the objects that are wrong in themselves, and so are not among the others.
+    pub refused: HashSet<String>,
+    /// There is text that could not be read: any object may be in it.
+    pub incomplete: bool,
 }
 
 /// A Kubernetes `Secret`. It has no `Debug`, so that its values cannot reach a log.

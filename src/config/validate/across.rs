@@ -8,7 +8,7 @@ use crate::{
         findings::Finding,
         objects::{Located, Object, Objects, find_secret},
     },
-    crd::ScimTenant,
+    crd::{ScimEndpoint, ScimTenant},
 };
 
 /// All findings between objects.
@@ -20,7 +20,7 @@ pub(super) fn check(objects: &Objects) -> Vec<Finding> {
     hosts(objects, &mut findings);
     for tenant in &objects.tenants {
         if objects.endpoint_of(&tenant.object).is_none() {
-            findings.push(endpoint_missing(tenant, objects));
+            findings.extend(endpoint_missing(tenant, objects));
         }
         // A Secret that is not among the manifests may be in the cluster, or is made.
         for reference in compile::token_references(&tenant.object) {
@@ -75,10 +75,15 @@ fn hosts(objects: &Objects, findings: &mut Vec<Finding>) {
     }
 }
 
-fn endpoint_missing(tenant: &Located<ScimTenant>, objects: &Objects) -> Finding {
+/// None when the endpoint may be there, only not readable: that is a finding already.
+fn endpoint_missing(tenant: &Located<ScimTenant>, objects: &Objects) -> Option<Finding> {
     let reference = &tenant.object.spec.endpoint_ref;
     let namespace = reference.namespace.as_deref().unwrap_or(tenant.object.namespace());
-    let message = format!("there is no ScimEndpoint {namespace}/{} among the manifests", reference.name);
+    let id = format!("{} {namespace}/{}", ScimEndpoint::KIND, reference.name);
+    if objects.incomplete || objects.refused.contains(&id) {
+        return None;
+    }
+    let message = format!("there is no {id} among the manifests");
     let elsewhere = objects.endpoints.iter().find(|endpoint| endpoint.object.name() == reference.name);
     let names = objects.endpoints.iter().map(|endpoint| endpoint.object.name());
     let hint = if let Some(endpoint) = elsewhere {
@@ -92,5 +97,5 @@ fn endpoint_missing(tenant: &Located<ScimTenant>, objects: &Objects) -> Finding 
     } else {
         "name an endpoint that is there, or add its manifest".to_owned()
     };
-    tenant.finding("spec.endpointRef.name", Finding::error("endpoint-missing", message).hint(hint))
+    Some(tenant.finding("spec.endpointRef.name", Finding::error("endpoint-missing", message).hint(hint)))
 }

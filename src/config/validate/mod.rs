@@ -11,6 +11,8 @@ mod secret;
 mod structure;
 mod suggest;
 
+use std::collections::HashSet;
+
 use kube::core::cel::apply_defaults;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -51,6 +53,7 @@ pub fn read(files: &[File]) -> (Objects, Vec<Finding>) {
     let mut findings = Vec::new();
     for file in files {
         let (documents, syntax) = yaml::parse(&file.name, &file.text);
+        objects.incomplete |= has_errors(&syntax);
         findings.extend(syntax);
         for document in documents {
             read_document(document, &mut objects, &mut findings);
@@ -102,9 +105,9 @@ fn read_document(document: Document, objects: &mut Objects, findings: &mut Vec<F
     if let Some(finding) = wrong_kind(&api_version, &kind, &source) {
         findings.push(finding);
     } else if api_version == API_VERSION && kind == ScimEndpoint::KIND {
-        objects.endpoints.extend(read_resource(value, source, findings));
+        objects.endpoints.extend(read_resource(value, source, &mut objects.refused, findings));
     } else if api_version == API_VERSION && kind == ScimTenant::KIND {
-        objects.tenants.extend(read_resource(value, source, findings));
+        objects.tenants.extend(read_resource(value, source, &mut objects.refused, findings));
     } else if api_version == "v1" && kind == "Secret" {
         objects.secrets.extend(secret::read(&value, source, findings));
     }
@@ -137,6 +140,7 @@ fn wrong_kind(api_version: &str, kind: &str, source: &Source) -> Option<Finding>
 fn read_resource<T: Object + DeserializeOwned>(
     mut value: Value,
     source: Source,
+    refused: &mut HashSet<String>,
     findings: &mut Vec<Finding>,
 ) -> Option<Located<T>> {
     let schema = crd::schema(T::KIND).expect("every kind of ours has a definition");
@@ -154,9 +158,10 @@ fn read_resource<T: Object + DeserializeOwned>(
         let value = apply_defaults(schema, &value);
         rules::check(T::KIND, &value, &source, &object, &mut found);
     }
-    let refused = has_errors(&found);
+    let wrong = has_errors(&found);
     findings.append(&mut found);
-    if refused {
+    if wrong {
+        refused.insert(object);
         return None;
     }
     match serde_json::from_value(apply_defaults(schema, &value)) {
@@ -181,6 +186,15 @@ mod tests {
     #[test]
     fn other_kinds_are_left_alone() {
         assert_eq!(texts("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\n"), "");
+    }
+
+    #[test]
+    fn endpoint_that_is_wrong_is_not_also_missing() {
+        let tenant = "---\napiVersion: scim-operator.io/v1alpha1\nkind: ScimTenant\n\
+                      metadata: {name: acme}\nspec: {endpointRef: {name: main}}\n";
+        let endpoint = "apiVersion: scim-operator.io/v1alpha1\nkind: ScimEndpoint\nmetadata: {name: main}\n";
+        assert_eq!(texts(&format!("{endpoint}spec: {{hots: x}}\n{tenant}")).matches("error").count(), 1);
+        assert_eq!(texts(&format!("{endpoint}spec: {{\n{tenant}")).matches("error").count(), 1);
     }
 
     #[test]

@@ -241,8 +241,14 @@ fn type_hint(expected: &str, value: &Value) -> Option<String> {
             Some("quote it: y, n, yes, no, on and off are booleans in YAML".to_owned())
         }
         ("string", Value::Number(_)) => Some(format!("quote it: \"{value}\"")),
-        ("boolean" | "integer", Value::String(text)) if !text.is_empty() => {
+        ("boolean", Value::String(text)) if matches!(text.as_str(), "true" | "false") => {
             Some("write it without quotes".to_owned())
+        }
+        ("integer", Value::String(text)) if text.parse::<i64>().is_ok() => {
+            Some("write it without quotes".to_owned())
+        }
+        ("integer", Value::String(text)) if text.starts_with(|c: char| c.is_ascii_digit()) => {
+            Some("write the number out, without a unit".to_owned())
         }
         ("array", Value::String(_) | Value::Object(_)) => Some("begin each item with \"- \"".to_owned()),
         _ => None,
