@@ -60,6 +60,8 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 struct Seen {
     authenticated: Option<Authenticated>,
     operation: Option<Operation>,
+    /// Id of the resource that was made.
+    created: Option<String>,
 }
 
 /// Answers one request.
@@ -77,7 +79,12 @@ where
     let mut seen = Seen::default();
     let result = caught(steps(app, &serving, peer, &client, &trace, &head, body, &mut seen)).await;
     let mut response = match result {
-        Ok(Ok(answer)) => respond::success(answer),
+        Ok(Ok(answer)) => {
+            if answer.status == 201 {
+                seen.created = answer.location.as_deref().and_then(last_segment);
+            }
+            respond::success(answer)
+        }
         Ok(Err(failure)) => respond::failure(failure, &trace.request_id),
         Err(panic) => {
             app.metrics.panicked();
@@ -196,11 +203,15 @@ fn record(app: &App, client: &Client<'_>, trace: &Trace, seen: &Seen, status: u1
         operation,
         resource_type: kind.map(|kind| kind.name.as_str()),
         // What is no id of ours could be a person's address that somebody put in the URL.
-        resource_id: id.filter(|id| is_uuid(id)),
+        resource_id: id.or(seen.created.as_deref()).filter(|id| is_uuid(id)),
         status,
         duration,
         client: client.address,
     });
+}
+
+fn last_segment(url: &str) -> Option<String> {
+    url.rsplit('/').next().map(str::to_owned)
 }
 
 fn is_uuid(text: &str) -> bool {

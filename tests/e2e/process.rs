@@ -41,30 +41,47 @@ fn port_taken_is_one_clear_line() {
     let address = taken.local_addr().expect("bound").to_string();
     let line = refusal(folder.path(), &["--listen", &address, "--admin", "127.0.0.1:0"])
         .replace(&address, "ADDRESS");
-    insta::assert_snapshot!(line, @"");
+    insta::assert_snapshot!(line, @"error: cannot listen on ADDRESS (choose another with --listen): Address already in use (os error 98)");
     let line = refusal(folder.path(), &["--listen", "127.0.0.1:0", "--admin", &address])
         .replace(&address, "ADDRESS");
-    insta::assert_snapshot!(line, @"");
+    insta::assert_snapshot!(line, @"error: cannot listen on ADDRESS (choose another with --admin): Address already in use (os error 98)");
 }
 
 #[test]
 fn manifests_folder_missing_is_one_clear_line() {
     let folder = TempDir::new().expect("the temporary folder is writable");
-    insta::assert_snapshot!(refusal(folder.path(), &[]), @"");
+    insta::assert_snapshot!(refusal(folder.path(), &[]), @"error: cannot read FOLDER/manifests: No such file or directory (os error 2)");
 }
 
 #[test]
 fn manifests_without_endpoint_is_one_clear_line() {
     let folder = folder_with(&Setup::strict());
+    for file in ["endpoint.yaml", "tenant-strict.yaml"] {
+        fs::remove_file(folder.path().join("manifests").join(file)).expect("it was written");
+    }
+    insta::assert_snapshot!(refusal(folder.path(), &[]), @"error: there is no ScimEndpoint in FOLDER/manifests: add one, or name the folder that has it");
+}
+
+#[test]
+fn manifest_with_a_finding_is_said_with_its_place() {
+    let folder = folder_with(&Setup::strict());
     fs::remove_file(folder.path().join("manifests/endpoint.yaml")).expect("it was written");
-    insta::assert_snapshot!(refusal(folder.path(), &[]), @"");
+    let (manifests, data) = (folder.path().join("manifests"), folder.path().join("data"));
+    let manifests = manifests.to_str().expect("UTF-8");
+    let (code, said) =
+        run_to_exit(&["serve", "--manifests", manifests, "--data", data.to_str().expect("UTF-8")]);
+    assert_eq!(code, Some(1));
+    insta::assert_snapshot!(said.replace(manifests, "FOLDER"), @r"
+    error: FOLDER/tenant-strict.yaml:5:23: error: ScimTenant default/strict: spec.endpointRef.name: there is no ScimEndpoint default/main among the manifests
+      hint: name an endpoint that is there, or add its manifest
+    ");
 }
 
 #[test]
 fn data_folder_not_writable_is_one_clear_line() {
     let folder = folder_with(&Setup::strict());
     fs::write(folder.path().join("data"), "a file where the folder should be").expect("writable");
-    insta::assert_snapshot!(refusal(folder.path(), &[]), @"");
+    insta::assert_snapshot!(refusal(folder.path(), &[]), @"error: cannot use the data directory FOLDER/data: File exists (os error 17); check that it exists or can be made, and is writable");
 }
 
 #[tokio::test]
@@ -72,7 +89,7 @@ async fn data_locked_by_another_process_is_one_clear_line() {
     let server = Server::start(&Setup::strict()).await;
     let folder = server.folder().to_owned();
     let line = tokio::task::spawn_blocking(move || refusal(&folder, &[])).await.expect("no panic");
-    insta::assert_snapshot!(line, @"");
+    insta::assert_snapshot!(line, @"error: the data directory FOLDER/data is in use by another process; stop that one, or choose another with --data");
 }
 
 /// The database file under `--data`.
@@ -97,7 +114,7 @@ async fn database_corrupt_is_one_clear_line() {
     file.write_all(&[0x55; 8192]).expect("writable");
     let folder = server.folder().to_owned();
     let line = tokio::task::spawn_blocking(move || refusal(&folder, &[])).await.expect("no panic");
-    insta::assert_snapshot!(line, @"");
+    insta::assert_snapshot!(line, @"error: FOLDER/data/scim.db is not a database of scim-operator; move it away, or choose another directory with --data");
 }
 
 #[tokio::test]
@@ -108,7 +125,7 @@ async fn database_newer_than_the_binary_is_one_clear_line() {
     drop(database);
     let folder = server.folder().to_owned();
     let line = tokio::task::spawn_blocking(move || refusal(&folder, &[])).await.expect("no panic");
-    insta::assert_snapshot!(line, @"");
+    insta::assert_snapshot!(line, @"error: the database FOLDER/data/scim.db has schema version 9999, and this program knows versions up to 1; run the newer program that wrote it");
 }
 
 #[tokio::test]
@@ -176,7 +193,7 @@ async fn admin_port_tells_health_and_metrics() {
         assert_eq!(server.admin(path).await.expect("it answers").0, 200, "{path}");
     }
     let (_, metrics) = server.admin("/metrics").await.expect("it answers");
-    for part in ["tenant=\"strict\"", "status=\"201\"", "status=\"404\"", "_bucket{", "# EOF"] {
+    for part in ["tenant=\"default/strict\"", "status=\"201\"", "status=\"404\"", "_bucket{", "# EOF"] {
         assert!(metrics.contains(part), "{part} is not in\n{metrics}");
     }
 }

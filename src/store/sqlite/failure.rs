@@ -15,13 +15,13 @@ pub(super) type Sql<T> = rusqlite::Result<T>;
 pub enum OpenError {
     /// The directory or a file in it cannot be made or opened.
     #[error(
-        "cannot use the data directory {path}: {source}; check that it exists or can be made, and is writable"
+        "cannot use the data directory {path}: {error}; check that it exists or can be made, and is writable"
     )]
     Directory {
         /// What could not be used.
         path: PathBuf,
-        /// Why.
-        source: io::Error,
+        /// Why; part of the message, so no source of its own.
+        error: io::Error,
     },
     /// Another process serves from it.
     #[error(

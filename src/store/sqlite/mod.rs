@@ -45,7 +45,7 @@ pub struct SqliteStore {
 impl SqliteStore {
     /// Opens the store of a data directory; both are made when they are not there.
     pub fn open(directory: &Path) -> Result<Self, OpenError> {
-        let unusable = |path: &Path, source| OpenError::Directory { path: path.to_owned(), source };
+        let unusable = |path: &Path, error| OpenError::Directory { path: path.to_owned(), error };
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)

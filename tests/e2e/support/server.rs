@@ -223,7 +223,7 @@ impl Drop for Server {
         if std::thread::panicking() {
             let log = self.log();
             let lines: Vec<_> = log.lines().collect();
-            eprintln!("the server's last words:\n{}", lines[lines.len().saturating_sub(40)..].join("\n"));
+            eprintln!("the server's last words:\n{}", lines[lines.len().saturating_sub(10)..].join("\n"));
         }
     }
 }
