@@ -9,7 +9,7 @@ pub struct Member {
     pub id: String,
     /// `type`: name of the member's resource type, `User` or `Group`.
     pub resource_type: String,
-    /// `display`: the member's `displayName`, or its `userName`.
+    /// `display`: the member's `displayName`, when it has one.
     pub display: Option<String>,
 }
 

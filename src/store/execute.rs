@@ -352,10 +352,9 @@ impl Row {
     }
 }
 
-/// What groups show of a resource: its `displayName`, else its `userName`.
+/// What groups show of a resource: its `displayName`.
 fn display(attributes: &Attributes) -> Option<String> {
-    let text = |name| attributes.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
-    text("displayName").or_else(|| text("userName")).map(str::to_owned)
+    attributes.get("displayName").and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
 /// The stored body: `schemas` and `id` first, as [`Resource::body`] says.

@@ -117,6 +117,10 @@ impl Compiler<'_> {
         extension: Option<&str>,
     ) -> Result<(), ScimError> {
         for (name, value) in values {
+            if extension.is_some() && name.eq_ignore_ascii_case("schemas") {
+                // What a client library writes into every object; nothing depends on it here.
+                continue;
+            }
             let Some(target) = self.named(&name, extension) else {
                 let shown = extension.map_or(name.clone(), |urn| format!("{urn}:{name}"));
                 let (schema, attribute) = (extension.map(str::to_owned), name);

@@ -148,15 +148,22 @@ pub(super) enum Step<'a> {
     Index(usize),
 }
 
+impl Place<'_> {
+    /// Whether this is an extension's object, named by its URN.
+    fn is_extension(&self) -> bool {
+        matches!(self.step, Step::Name(name) if name.contains(':'))
+    }
+}
+
 impl fmt::Display for Place<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(parent) = self.parent {
             parent.fmt(f)?;
         }
-        match (self.step, self.parent.map(|parent| parent.step)) {
+        match (self.step, self.parent) {
             (Step::Index(index), _) => write!(f, "[{index}]"),
             (Step::Name(name), None) => f.write_str(name),
-            (Step::Name(name), Some(Step::Name(urn))) if urn.contains(':') => write!(f, ":{name}"),
+            (Step::Name(name), _) if self.parent.is_some_and(Place::is_extension) => write!(f, ":{name}"),
             (Step::Name(name), Some(_)) => write!(f, ".{name}"),
         }
     }
@@ -181,6 +188,10 @@ impl Check<'_> {
         for (name, value) in body {
             let known = attributes.iter().position(|a| a.as_ref().name.eq_ignore_ascii_case(&name));
             let Some(index) = known else {
+                if place.is_some_and(Place::is_extension) && name.eq_ignore_ascii_case("schemas") {
+                    // What a client library writes into every object; nothing depends on it here.
+                    continue;
+                }
                 self.unknown(&name, attributes, place)?;
                 continue;
             };

@@ -93,7 +93,7 @@ fn schemas_are_in_step_with_what_is_used() {
     });
     let (normalized, _) = normalize("User", listed_without_values, Dialect::Strict).unwrap();
     assert_eq!(normalized.attributes["schemas"], json!([USER_SCHEMA]));
-    let used_without_listing = strict(json!({ENTERPRISE_USER_SCHEMA: {"division": "d"}}));
+    let used_without_listing = strict(json!({ENTERPRISE_USER_SCHEMA: {"schemas": [], "division": "d"}}));
     assert_eq!(used_without_listing["schemas"], json!([USER_SCHEMA, ENTERPRISE_USER_SCHEMA]));
 }
 

@@ -20,7 +20,7 @@ CREATE TABLE resource (
     version       INTEGER NOT NULL,
     created       INTEGER NOT NULL, -- milliseconds since 1970
     last_modified INTEGER NOT NULL, -- milliseconds since 1970
-    display       TEXT,             -- displayName, else userName: what groups show of a member
+    display       TEXT,             -- displayName: what groups show of a member
     body          BLOB NOT NULL,
     UNIQUE (tenant, type, id)
 ) STRICT;
