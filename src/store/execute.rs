@@ -64,9 +64,10 @@ pub(super) trait Transaction {
     ) -> Result<(), StoreError>;
     /// Removes a row, and counts it. Its index entries and memberships are removed before.
     async fn delete(&mut self, resource_type: &str, key: i64) -> Result<(), StoreError>;
-    /// Adds an index entry; when its value must be unique and is taken, adds nothing and tells the id of
-    /// the resource that has it.
-    async fn add_entry(&mut self, key: i64, entry: &Entry) -> Result<Option<String>, StoreError>;
+    /// The id of the resource that has a unique entry's value.
+    async fn owner(&mut self, entry: &Entry) -> Result<Option<String>, StoreError>;
+    /// Adds an index entry; false when its value must be unique and is taken.
+    async fn add_entry(&mut self, key: i64, entry: &Entry) -> Result<bool, StoreError>;
     /// Removes an index entry.
     async fn remove_entry(&mut self, key: i64, entry: &Entry) -> Result<(), StoreError>;
     /// The key of the user or group of this id.
@@ -204,9 +205,11 @@ async fn create(
     attributes: &Attributes,
 ) -> Result<Row, Fault> {
     let content = Content { display: display(attributes), body: write_body(id, attributes)? };
+    let entries = index::entries(resource_type, attributes);
+    check_free(transaction, resource_type, &entries).await?;
     let key = transaction.insert(&resource_type.name, id, &content).await?;
-    for entry in index::entries(resource_type, attributes) {
-        claim(transaction, resource_type, key, &entry).await?;
+    for entry in &entries {
+        claim(transaction, resource_type, key, entry).await?;
     }
     let now = transaction.now();
     Ok(Row { key, version: 1, created: now, last_modified: now, body: content.body })
@@ -271,12 +274,20 @@ async fn settle(
 ) -> Result<Row, Fault> {
     let mut content = None;
     if let Some((current, new)) = attributes.filter(|(current, new)| current != new) {
-        let entries = index::entries(resource_type, &new);
-        let old_entries = index::entries(resource_type, &current);
-        for entry in old_entries.iter().filter(|entry| !entries.contains(entry)) {
+        let mut removed = index::entries(resource_type, &current);
+        let mut added = index::entries(resource_type, &new);
+        added.retain(|entry| match removed.iter().position(|old| old == entry) {
+            Some(kept) => {
+                removed.swap_remove(kept);
+                false
+            }
+            None => true,
+        });
+        check_free(transaction, resource_type, &added).await?;
+        for entry in &removed {
             transaction.remove_entry(row.key, entry).await?;
         }
-        for entry in entries.iter().filter(|entry| !old_entries.contains(entry)) {
+        for entry in &added {
             claim(transaction, resource_type, row.key, entry).await?;
         }
         let display = display(&new);
@@ -298,19 +309,41 @@ async fn settle(
     Ok(row)
 }
 
-/// Adds an index entry, or says whose the value is.
+/// Refuses values that are taken before anything is written: a refusal that leaves nothing behind
+/// costs no roll-back.
+async fn check_free(
+    transaction: &mut impl Transaction,
+    resource_type: &ResourceType,
+    entries: &[Entry],
+) -> Result<(), Fault> {
+    for entry in entries.iter().filter(|entry| entry.unique) {
+        if let Some(owner) = transaction.owner(entry).await? {
+            return Err(taken(resource_type, entry, &owner));
+        }
+    }
+    Ok(())
+}
+
+/// Adds an index entry. The index itself holds uniqueness, whoever else writes.
 async fn claim(
     transaction: &mut impl Transaction,
     resource_type: &ResourceType,
     key: i64,
     entry: &Entry,
 ) -> Result<(), Fault> {
-    let Some(owner) = transaction.add_entry(key, entry).await? else { return Ok(()) };
+    if transaction.add_entry(key, entry).await? {
+        return Ok(());
+    }
+    let owner = transaction.owner(entry).await?;
+    Err(taken(resource_type, entry, owner.as_deref().unwrap_or("another")))
+}
+
+fn taken(resource_type: &ResourceType, entry: &Entry, owner: &str) -> Fault {
     let (_, attribute) = entry.attribute.split_once('.').unwrap_or_default();
-    Err(Fault::Refused(ScimError::uniqueness(format!(
+    Fault::Refused(ScimError::uniqueness(format!(
         "{attribute}: the value is taken by {} {owner}; {attribute} must be unique, so change or delete that one first, or choose another value",
         resource_type.name
-    ))))
+    )))
 }
 
 async fn finish_load(

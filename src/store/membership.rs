@@ -74,8 +74,12 @@ impl Membership {
         transaction: &mut impl Transaction,
         ids: &[String],
     ) -> Result<(), Fault> {
+        let mut members = Vec::with_capacity(ids.len());
         for id in ids {
-            if let Some(member) = self.resolve(transaction, id).await? {
+            members.extend(self.resolve(transaction, id).await?);
+        }
+        if self.unknown.is_empty() {
+            for member in members {
                 let added = transaction.add_member(self.group, member).await?;
                 self.note(member, added);
             }
@@ -101,6 +105,10 @@ impl Membership {
         let mut wanted = HashSet::with_capacity(ids.len());
         for id in ids {
             wanted.extend(self.resolve(transaction, id).await?);
+        }
+        // The command will be refused.
+        if !self.unknown.is_empty() {
+            return Ok(());
         }
         for member in transaction.member_keys(self.group).await? {
             if !wanted.remove(&member) {

@@ -1,6 +1,6 @@
 //! Many at once: nothing is made twice, nothing is lost, and a list is of one moment.
 
-use scim_operator::store::Outcome;
+use scim_operator::store::{Outcome, Unit};
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -62,6 +62,35 @@ pub(crate) async fn racing_patches_of_one_group_lose_nothing(backend: &Backend) 
     tasks.join_all().await;
     let group = acme.get_group(&staff).await.unwrap();
     assert_eq!((member_ids(&group).len(), group.version), (64, 65));
+}
+
+pub(crate) async fn racing_refusals_undo_themselves_alone(backend: &Backend) {
+    let acme = Tenant::acme(backend);
+    let staff = acme.group("staff", &[]).await;
+    let mut tasks = JoinSet::new();
+    for number in 0..64 {
+        let (acme, staff) = (acme.clone(), staff.clone());
+        tasks.spawn(async move {
+            let id = new_id();
+            let member = json!([{"op": "add", "path": "members", "value": [{"value": id}]}]);
+            let mut commands = vec![
+                acme.user_command(&id, json!({"userName": format!("user{number}"), "externalId": "7"})),
+                acme.patch_command(&acme.group, &staff, member),
+            ];
+            if number % 2 == 1 {
+                // What was done before is undone, and nothing of the others.
+                commands.push(acme.delete_command(&acme.user, "none"));
+            }
+            let results = acme.write(vec![Unit { commands, requires: Vec::new() }]).await;
+            assert_eq!(results[0].is_ok(), number % 2 == 0);
+        });
+    }
+    tasks.join_all().await;
+    let group = acme.get_group(&staff).await.unwrap();
+    assert_eq!((member_ids(&group).len(), group.version), (32, 33));
+    assert_eq!(acme.find_users("externalId eq \"7\"").await.len(), 32);
+    assert_eq!(acme.store.count(&acme.key, "User").await.unwrap(), 32);
+    assert_eq!(acme.find_users("").await.len(), 32);
 }
 
 pub(crate) async fn lists_are_of_one_moment(backend: &Backend) {

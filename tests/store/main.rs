@@ -57,6 +57,7 @@ macro_rules! suite {
             concurrency::racing_creates_of_one_user_name_make_one,
             concurrency::racing_patches_of_one_user_lose_nothing,
             concurrency::racing_patches_of_one_group_lose_nothing,
+            concurrency::racing_refusals_undo_themselves_alone,
             concurrency::lists_are_of_one_moment,
             tenants::tenants_do_not_see_each_other,
             tenants::removed_tenant_is_kept_unless_marked,

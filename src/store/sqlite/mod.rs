@@ -2,6 +2,7 @@
 //!
 //! Nothing here says what a command means (`store/execute.rs`) or what a filter means (`scim::filter`).
 
+mod batch;
 mod condition;
 mod failure;
 mod list;

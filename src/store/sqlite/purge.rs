@@ -6,8 +6,9 @@ use std::sync::PoisonError;
 
 use rusqlite::{Connection, params};
 
+use super::batch::make_tenant;
 use super::failure::Sql;
-use super::writer::{Tenants, Writer, make_tenant};
+use super::writer::{Tenants, Writer};
 use crate::store::{StoreError, TenantKey};
 
 /// Rows removed in one transaction: a few milliseconds.

@@ -103,22 +103,22 @@ impl Transaction for SqliteTransaction<'_> {
         Ok(())
     }
 
-    async fn add_entry(&mut self, key: i64, entry: &Entry) -> Result<Option<String>, StoreError> {
+    async fn owner(&mut self, entry: &Entry) -> Result<Option<String>, StoreError> {
+        self.one(
+            "SELECT r.id FROM lookup l JOIN resource r ON r.key = l.resource
+             WHERE l.tenant = ?1 AND l.attribute = ?2 AND l.value = ?3 AND l.slot = 0",
+            params![self.tenant, entry.attribute, entry.value],
+        )
+    }
+
+    async fn add_entry(&mut self, key: i64, entry: &Entry) -> Result<bool, StoreError> {
         let slot = if entry.unique { 0 } else { key };
         let added = self.run(
             "INSERT INTO lookup (tenant, attribute, value, slot, resource) VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT DO NOTHING",
             params![self.tenant, entry.attribute, entry.value, slot, key],
         )?;
-        if added == 1 {
-            return Ok(None);
-        }
-        let owner = self.one(
-            "SELECT r.id FROM lookup l JOIN resource r ON r.key = l.resource
-             WHERE l.tenant = ?1 AND l.attribute = ?2 AND l.value = ?3 AND l.slot = ?4",
-            params![self.tenant, entry.attribute, entry.value, slot],
-        )?;
-        owner.map(Some).ok_or_else(|| StoreError::Internal("an index entry belongs to no resource".into()))
+        Ok(added == 1)
     }
 
     async fn remove_entry(&mut self, key: i64, entry: &Entry) -> Result<(), StoreError> {

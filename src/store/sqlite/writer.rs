@@ -1,8 +1,6 @@
-//! The one writer: a thread that takes every write waiting for it, applies each in its own savepoint,
-//! and makes all of them durable with one commit, that is one flush to disk.
-//!
-//! A refused or failed write undoes itself alone; a commit that fails fails the whole batch, and
-//! nobody is told that a write succeeded before the disk has it.
+//! The one writer: a thread that takes every write waiting for it and makes all of them durable with one
+//! commit (`batch.rs`), that is one flush to disk. Nobody is told that a write succeeded before the
+//! disk has it.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,15 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
+use super::batch::{self, Job, WriteResult};
 use super::failure::{Sql, failed};
-use super::transaction::{SqliteTransaction, ready};
-use crate::store::execute::{Undone, execute};
 use crate::store::metrics::StoreMetrics;
-use crate::store::{Refusal, StoreError, TenantKey, Unit, UnitResult};
+use crate::store::{StoreError, TenantKey, Unit};
 
 /// Writes that wait; past that, writers wait for a place.
 const QUEUE: usize = 1024;
@@ -31,18 +27,15 @@ const MAX_BATCH_UNITS: usize = 2048;
 /// what is missing here has no data.
 pub(super) type Tenants = Arc<RwLock<HashMap<TenantKey, i64>>>;
 
-type WriteResult = Result<Vec<UnitResult>, StoreError>;
-
-struct Job {
-    tenant: TenantKey,
-    units: Vec<Unit>,
-    max_errors: Option<usize>,
+/// A write that waits, and who waits for it.
+struct Waiting {
+    job: Job,
     queued: Instant,
     answer: oneshot::Sender<WriteResult>,
 }
 
 enum Message {
-    Write(Job),
+    Write(Waiting),
     Run(Box<dyn FnOnce(&mut Connection) + Send>),
     Close,
 }
@@ -75,8 +68,9 @@ impl Writer {
         max_errors: Option<usize>,
     ) -> WriteResult {
         let (answer, result) = oneshot::channel();
-        let job = Job { tenant: tenant.clone(), units, max_errors, queued: Instant::now(), answer };
-        self.sender.send(Message::Write(job)).await.map_err(|_| StoreError::Closing)?;
+        let job = Job { tenant: tenant.clone(), units, max_errors };
+        let waiting = Waiting { job, queued: Instant::now(), answer };
+        self.sender.send(Message::Write(waiting)).await.map_err(|_| StoreError::Closing)?;
         result.await.map_err(|_| StoreError::Closing)?
     }
 
@@ -114,13 +108,6 @@ impl Writer {
     }
 }
 
-/// What one commit will bring besides the rows.
-#[derive(Default)]
-struct Batch {
-    new_tenants: HashMap<TenantKey, i64>,
-    counts: HashMap<(i64, String), i64>,
-}
-
 struct Worker {
     connection: Connection,
     tenants: Tenants,
@@ -131,16 +118,19 @@ impl Worker {
     fn run(mut self, mut receiver: mpsc::Receiver<Message>) {
         while let Some(first) = receiver.blocking_recv() {
             let mut jobs = Vec::new();
+            let mut answers = Vec::new();
             let mut units = 0;
             let mut next = Some(first);
-            while let Some(Message::Write(job)) = next {
+            while let Some(Message::Write(Waiting { job, queued, answer })) = next {
+                self.metrics.queue_seconds.observe(queued.elapsed().as_secs_f64());
                 units += job.units.len();
                 jobs.push(job);
+                answers.push(answer);
                 let full = jobs.len() >= MAX_BATCH || units >= MAX_BATCH_UNITS;
                 next = if full { None } else { receiver.try_recv().ok() };
             }
             if !jobs.is_empty() {
-                self.commit(jobs);
+                self.commit(&jobs, answers);
             }
             match next {
                 Some(Message::Run(work)) => {
@@ -158,176 +148,24 @@ impl Worker {
         }
     }
 
-    /// Applies the jobs and answers them once they are durable.
-    fn commit(&mut self, jobs: Vec<Job>) {
+    /// Commits the jobs and answers them.
+    fn commit(&mut self, jobs: &[Job], answers: Vec<oneshot::Sender<WriteResult>>) {
         self.metrics.batch_size.observe(u32::try_from(jobs.len()).map_or(f64::MAX, f64::from));
-        for job in &jobs {
-            self.metrics.queue_seconds.observe(job.queued.elapsed().as_secs_f64());
-        }
-        let mut batch = Batch::default();
-        let mut answers = Vec::with_capacity(jobs.len());
-        let result = self.apply(jobs, &mut batch, &mut answers);
-        match result.and_then(|()| self.finish(&batch).map_err(|error| error.to_string())) {
-            Ok(()) => {
-                if !batch.new_tenants.is_empty() {
-                    self.tenants.write().unwrap_or_else(PoisonError::into_inner).extend(batch.new_tenants);
-                }
-                for (answer, result) in answers {
+        match batch::commit(&self.connection, &self.tenants, &self.metrics, jobs) {
+            Ok(results) => {
+                for (answer, result) in answers.into_iter().zip(results) {
                     // The client may have gone away.
                     let _ = answer.send(result);
                 }
             }
             Err(error) => {
-                tracing::error!(%error, writes = answers.len(), "a commit failed: none of its writes happened");
-                if !self.connection.is_autocommit() {
-                    let _ = self.step("ROLLBACK");
-                }
-                for (answer, _) in answers {
+                tracing::error!(%error, writes = jobs.len(), "a commit failed: none of its writes happened");
+                for answer in answers {
                     let _ = answer.send(Err(StoreError::Unavailable(error.clone())));
                 }
             }
         }
     }
-
-    fn apply(
-        &mut self,
-        jobs: Vec<Job>,
-        batch: &mut Batch,
-        answers: &mut Vec<(oneshot::Sender<WriteResult>, WriteResult)>,
-    ) -> Result<(), String> {
-        let mut usable = self.step("BEGIN IMMEDIATE").map_err(|error| error.to_string());
-        let now = Timestamp::now().as_millisecond();
-        let now = Timestamp::from_millisecond(now).unwrap_or(Timestamp::MAX);
-        for job in jobs {
-            let result = match &usable {
-                Ok(()) => self.job(&job, now, batch),
-                Err(error) => Err(StoreError::Unavailable(error.clone())),
-            };
-            // SQLite gives up the whole transaction on some errors (a full disk); what follows would
-            // then run outside of it.
-            if usable.is_ok() && self.connection.is_autocommit() {
-                let reason = result.as_ref().err().map(ToString::to_string);
-                usable = Err(reason.unwrap_or_else(|| "the transaction ended early".into()));
-            }
-            answers.push((job.answer, result));
-        }
-        usable
-    }
-
-    fn finish(&mut self, batch: &Batch) -> Sql<()> {
-        for ((tenant, resource_type), by) in batch.counts.iter().filter(|(_, by)| **by != 0) {
-            let sql = "INSERT INTO counter (tenant, type, n) VALUES (?1, ?2, ?3)
-                       ON CONFLICT DO UPDATE SET n = n + excluded.n";
-            self.connection.prepare_cached(sql)?.execute(params![tenant, resource_type, by])?;
-        }
-        let start = Instant::now();
-        self.step("COMMIT")?;
-        self.metrics.commit_seconds.observe(start.elapsed().as_secs_f64());
-        Ok(())
-    }
-
-    /// One write request: its units apply one by one, and none of them if we fail.
-    fn job(&self, job: &Job, now: Timestamp, batch: &mut Batch) -> WriteResult {
-        let tenant = self.tenant(&job.tenant, batch).map_err(failed)?;
-        let several = job.units.len() > 1;
-        if several {
-            self.step("SAVEPOINT job").map_err(failed)?;
-        }
-        let mut counts = HashMap::new();
-        let result = self.units(job, tenant, now, &mut counts);
-        if several {
-            if result.is_err() {
-                self.step("ROLLBACK TO job").map_err(failed)?;
-            }
-            self.step("RELEASE job").map_err(failed)?;
-        }
-        if result.is_ok() {
-            for (resource_type, by) in counts {
-                *batch.counts.entry((tenant, resource_type)).or_default() += by;
-            }
-        }
-        result
-    }
-
-    fn units(
-        &self,
-        job: &Job,
-        tenant: i64,
-        now: Timestamp,
-        counts: &mut HashMap<String, i64>,
-    ) -> WriteResult {
-        let mut results: Vec<UnitResult> = Vec::with_capacity(job.units.len());
-        let mut errors = 0;
-        for unit in &job.units {
-            if job.max_errors.is_some_and(|most| errors >= most) {
-                break;
-            }
-            let missing = unit.requires.iter().find(|index| !matches!(results.get(**index), Some(Ok(_))));
-            let result = match missing {
-                Some(index) => Err(Refusal::Requires(*index)),
-                None => self.unit(unit, tenant, now, counts)?,
-            };
-            errors += usize::from(result.is_err());
-            results.push(result);
-        }
-        Ok(results)
-    }
-
-    fn unit(
-        &self,
-        unit: &Unit,
-        tenant: i64,
-        now: Timestamp,
-        counts: &mut HashMap<String, i64>,
-    ) -> Result<UnitResult, StoreError> {
-        self.step("SAVEPOINT unit").map_err(failed)?;
-        let mut transaction = SqliteTransaction::new(&self.connection, tenant, now);
-        let outcome = catch_unwind(AssertUnwindSafe(|| ready(execute(&mut transaction, unit))));
-        let result = match outcome {
-            Ok(Ok(Ok(outcomes))) => {
-                for (resource_type, by) in transaction.counts {
-                    *counts.entry(resource_type).or_default() += by;
-                }
-                Ok(Ok(outcomes))
-            }
-            Ok(Ok(Err(Undone::Refused(refusal)))) => Ok(Err(refusal)),
-            Ok(Ok(Err(Undone::Failed(error))) | Err(error)) => Err(error),
-            Err(_) => Err(StoreError::Internal("applying a change panicked".into())),
-        };
-        if !matches!(result, Ok(Ok(_))) && !self.connection.is_autocommit() {
-            self.step("ROLLBACK TO unit").map_err(failed)?;
-        }
-        if !self.connection.is_autocommit() {
-            self.step("RELEASE unit").map_err(failed)?;
-        }
-        result
-    }
-
-    /// The tenant's key, made when this is its first write.
-    fn tenant(&self, tenant: &TenantKey, batch: &mut Batch) -> Sql<i64> {
-        let known = self.tenants.read().unwrap_or_else(PoisonError::into_inner).get(tenant).copied();
-        if let Some(key) = known.or_else(|| batch.new_tenants.get(tenant).copied()) {
-            return Ok(key);
-        }
-        let key = make_tenant(&self.connection, tenant)?;
-        batch.new_tenants.insert(tenant.clone(), key);
-        Ok(key)
-    }
-
-    fn step(&self, sql: &str) -> Sql<()> {
-        self.connection.prepare_cached(sql)?.execute([]).map(drop)
-    }
-}
-
-/// The key of a tenant's row, which is made when there is none.
-pub(super) fn make_tenant(connection: &Connection, tenant: &TenantKey) -> Sql<i64> {
-    let find = "SELECT key FROM tenant WHERE name = ?1";
-    let found = connection.query_row(find, [&*tenant.0], |row| row.get(0)).optional()?;
-    if let Some(key) = found {
-        return Ok(key);
-    }
-    connection.execute("INSERT INTO tenant (name) VALUES (?1)", [&*tenant.0])?;
-    Ok(connection.last_insert_rowid())
 }
 
 #[cfg(test)]

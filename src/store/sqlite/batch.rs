@@ -1,0 +1,230 @@
+//! Many writes in one transaction, each all or none.
+//!
+//! To undo one write alone takes savepoints, for which SQLite copies every page before it changes; but
+//! almost every write succeeds, or is refused before it has changed anything. So a batch is first applied
+//! without savepoints. Only when one of its writes has something to undo, the batch is rolled back and
+//! applied again with them.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::PoisonError;
+use std::time::Instant;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::failure::{Sql, failed};
+use super::transaction::{SqliteTransaction, ready};
+use super::writer::Tenants;
+use crate::store::execute::{Undone, execute};
+use crate::store::metrics::StoreMetrics;
+use crate::store::{Refusal, StoreError, TenantKey, Unit, UnitResult};
+
+/// What a write request comes to.
+pub(super) type WriteResult = Result<Vec<UnitResult>, StoreError>;
+
+/// One write request.
+pub(super) struct Job {
+    pub tenant: TenantKey,
+    pub units: Vec<Unit>,
+    pub max_errors: Option<usize>,
+}
+
+/// Applies jobs and makes them durable. An error means that none of them happened.
+pub(super) fn commit(
+    connection: &Connection,
+    tenants: &Tenants,
+    metrics: &StoreMetrics,
+    jobs: &[Job],
+) -> Result<Vec<WriteResult>, String> {
+    let now = Timestamp::now().as_millisecond();
+    let now = Timestamp::from_millisecond(now).unwrap_or(Timestamp::MAX);
+    let attempt = |savepoints| {
+        let (new_tenants, counts) = Default::default();
+        let mut batch = Batch { connection, tenants, savepoints, now, new_tenants, counts };
+        let done = batch.apply(jobs).and_then(|results| {
+            batch.finish(metrics).map_err(|error| Stop::Lost(error.to_string()))?;
+            Ok(results)
+        });
+        if done.is_err() && !connection.is_autocommit() {
+            // What is left to be said of this transaction is in the error already.
+            let _ = step(connection, "ROLLBACK");
+        }
+        done
+    };
+    match attempt(false) {
+        Err(Stop::Undo) => attempt(true),
+        done => done,
+    }
+    .map_err(|stop| match stop {
+        Stop::Lost(reason) => reason,
+        Stop::Undo => "a write could not be undone".into(),
+    })
+}
+
+/// Why a transaction was given up.
+enum Stop {
+    /// It holds changes of a write that failed, and has no savepoint to go back to.
+    Undo,
+    /// The database gave it up.
+    Lost(String),
+}
+
+/// The open transaction.
+struct Batch<'b> {
+    connection: &'b Connection,
+    tenants: &'b Tenants,
+    savepoints: bool,
+    now: Timestamp,
+    new_tenants: HashMap<TenantKey, i64>,
+    /// How the number of each tenant's resources of each type moves.
+    counts: HashMap<(i64, String), i64>,
+}
+
+impl Batch<'_> {
+    fn apply(&mut self, jobs: &[Job]) -> Result<Vec<WriteResult>, Stop> {
+        step(self.connection, "BEGIN IMMEDIATE").map_err(|error| Stop::Lost(error.to_string()))?;
+        let mut results = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            let result = self.job(job);
+            // SQLite gives up the whole transaction on some errors (a full disk); what follows would
+            // then run outside of it.
+            if self.connection.is_autocommit() {
+                let reason =
+                    result.err().map_or("the transaction ended early".into(), |error| error.to_string());
+                return Err(Stop::Lost(reason));
+            }
+            if result.is_err() && !self.savepoints {
+                return Err(Stop::Undo);
+            }
+            results.push(result);
+        }
+        Ok(results)
+    }
+
+    /// Writes what is kept for the whole batch, and commits.
+    fn finish(&mut self, metrics: &StoreMetrics) -> Sql<()> {
+        for ((tenant, resource_type), by) in self.counts.iter().filter(|(_, by)| **by != 0) {
+            let sql = "INSERT INTO counter (tenant, type, n) VALUES (?1, ?2, ?3)
+                       ON CONFLICT DO UPDATE SET n = n + excluded.n";
+            self.connection.prepare_cached(sql)?.execute(params![tenant, resource_type, by])?;
+        }
+        let start = Instant::now();
+        step(self.connection, "COMMIT")?;
+        metrics.commit_seconds.observe(start.elapsed().as_secs_f64());
+        if !self.new_tenants.is_empty() {
+            self.tenants.write().unwrap_or_else(PoisonError::into_inner).extend(self.new_tenants.drain());
+        }
+        Ok(())
+    }
+
+    /// One write request: its units apply one by one, and none of them if we fail.
+    fn job(&mut self, job: &Job) -> WriteResult {
+        let tenant = self.tenant(&job.tenant).map_err(failed)?;
+        let mut counts = HashMap::new();
+        let results = self.undoable("job", job.units.len() > 1, || {
+            let results = self.units(job, tenant, &mut counts);
+            let keep = results.is_ok();
+            (results, keep)
+        })?;
+        for (resource_type, by) in counts {
+            *self.counts.entry((tenant, resource_type)).or_default() += by;
+        }
+        Ok(results)
+    }
+
+    fn units(&self, job: &Job, tenant: i64, counts: &mut HashMap<String, i64>) -> WriteResult {
+        let mut results: Vec<UnitResult> = Vec::with_capacity(job.units.len());
+        let mut errors = 0;
+        for unit in &job.units {
+            if job.max_errors.is_some_and(|most| errors >= most) {
+                break;
+            }
+            let missing = unit.requires.iter().find(|index| !matches!(results.get(**index), Some(Ok(_))));
+            let result = match missing {
+                Some(index) => Err(Refusal::Requires(*index)),
+                None => self.unit(unit, tenant, counts)?,
+            };
+            errors += usize::from(result.is_err());
+            results.push(result);
+        }
+        Ok(results)
+    }
+
+    fn unit(
+        &self,
+        unit: &Unit,
+        tenant: i64,
+        counts: &mut HashMap<String, i64>,
+    ) -> Result<UnitResult, StoreError> {
+        let before = self.connection.total_changes();
+        let result = self.undoable("unit", true, || {
+            let mut transaction = SqliteTransaction::new(self.connection, tenant, self.now);
+            let outcome = catch_unwind(AssertUnwindSafe(|| ready(execute(&mut transaction, unit))));
+            let result = match outcome {
+                Ok(Ok(Ok(outcomes))) => {
+                    for (resource_type, by) in transaction.counts {
+                        *counts.entry(resource_type).or_default() += by;
+                    }
+                    Ok(Ok(outcomes))
+                }
+                Ok(Ok(Err(Undone::Refused(refusal)))) => Ok(Err(refusal)),
+                Ok(Ok(Err(Undone::Failed(error))) | Err(error)) => Err(error),
+                Err(_) => Err(StoreError::Internal("applying a change panicked".into())),
+            };
+            let keep = matches!(result, Ok(Ok(_)));
+            (result, keep)
+        })?;
+        if result.is_err() && !self.savepoints && self.connection.total_changes() != before {
+            return Err(StoreError::Internal("a refused change left something behind".into()));
+        }
+        Ok(result)
+    }
+
+    /// Runs work in a savepoint, where this batch has them, and undoes it when it is not to be kept.
+    fn undoable<T>(
+        &self,
+        name: &str,
+        needed: bool,
+        work: impl FnOnce() -> (Result<T, StoreError>, bool),
+    ) -> Result<T, StoreError> {
+        if !(needed && self.savepoints) {
+            return work().0;
+        }
+        step(self.connection, &format!("SAVEPOINT {name}")).map_err(failed)?;
+        let (result, keep) = work();
+        if !self.connection.is_autocommit() {
+            if !keep {
+                step(self.connection, &format!("ROLLBACK TO {name}")).map_err(failed)?;
+            }
+            step(self.connection, &format!("RELEASE {name}")).map_err(failed)?;
+        }
+        result
+    }
+
+    /// The tenant's key, made when this is its first write.
+    fn tenant(&mut self, tenant: &TenantKey) -> Sql<i64> {
+        let known = self.tenants.read().unwrap_or_else(PoisonError::into_inner).get(tenant).copied();
+        if let Some(key) = known.or_else(|| self.new_tenants.get(tenant).copied()) {
+            return Ok(key);
+        }
+        let key = make_tenant(self.connection, tenant)?;
+        self.new_tenants.insert(tenant.clone(), key);
+        Ok(key)
+    }
+}
+
+fn step(connection: &Connection, sql: &str) -> Sql<()> {
+    connection.prepare_cached(sql)?.execute([]).map(drop)
+}
+
+/// The key of a tenant's row, which is made when there is none.
+pub(super) fn make_tenant(connection: &Connection, tenant: &TenantKey) -> Sql<i64> {
+    let find = "SELECT key FROM tenant WHERE name = ?1";
+    let found = connection.query_row(find, [&*tenant.0], |row| row.get(0)).optional()?;
+    if let Some(key) = found {
+        return Ok(key);
+    }
+    connection.execute("INSERT INTO tenant (name) VALUES (?1)", [&*tenant.0])?;
+    Ok(connection.last_insert_rowid())
+}
