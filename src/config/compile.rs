@@ -3,13 +3,15 @@
 //!
 //! Tokens leave this file as SHA-256 digests only.
 
+use std::collections::HashMap;
+
 use ipnet::IpNet;
 use sha2::{Digest, Sha256};
 
 use super::{
     Limits, ServerConfig, TenantConfig, TokenDigest,
     findings::{Finding, has_errors},
-    objects::{Located, Object, Secret, find_secret, refers_to},
+    objects::{Located, Object, Secret, SecretIndex, refers_to},
 };
 use crate::{
     crd::{
@@ -31,12 +33,13 @@ pub fn compile(
     secrets: &[Located<Secret>],
 ) -> Result<(ServerConfig, Vec<Finding>), Vec<Finding>> {
     let (admitted, mut findings) = admit(endpoint, tenants);
+    let secrets = SecretIndex::new(secrets);
     let spec = &endpoint.object.spec;
     let mut configs = Vec::new();
     for tenant in admitted {
         let mut tokens = Vec::new();
         for reference in token_references(&tenant.object) {
-            match digest(tenant, &reference, secrets) {
+            match digest(tenant, &reference, &secrets) {
                 Ok((token, warning)) => {
                     tokens.push(token);
                     findings.extend(warning);
@@ -96,7 +99,8 @@ pub fn admit<'a>(
         let created = tenant.object.metadata.creation_timestamp.as_ref().map(|time| time.0);
         (created.is_none(), created)
     });
-    let mut admitted: Vec<&Located<ScimTenant>> = Vec::new();
+    let mut admitted = Vec::new();
+    let mut taken: HashMap<&str, &Located<ScimTenant>> = HashMap::new();
     for tenant in candidates {
         if !allows(&endpoint.object, &tenant.object) {
             let message = format!("{} takes tenants of its own namespace only", endpoint.id_and_place());
@@ -109,7 +113,7 @@ pub fn admit<'a>(
             continue;
         }
         let path = tenant.object.path();
-        if let Some(first) = admitted.iter().find(|other| other.object.path() == path) {
+        if let Some(first) = taken.get(path) {
             if first.object.key() != tenant.object.key() {
                 let message = format!("the path {path:?} is already that of {}", first.id_and_place());
                 let finding =
@@ -120,6 +124,7 @@ pub fn admit<'a>(
             continue;
         }
         wider_limits(endpoint, tenant, &mut findings);
+        taken.insert(path, tenant);
         admitted.push(tenant);
     }
     (admitted, findings)
@@ -205,11 +210,11 @@ pub(super) fn token_references(tenant: &ScimTenant) -> Vec<TokenReference> {
 pub(super) fn digest(
     tenant: &Located<ScimTenant>,
     reference: &TokenReference,
-    secrets: &[Located<Secret>],
+    secrets: &SecretIndex<'_>,
 ) -> Result<(TokenDigest, Option<Finding>), Box<Finding>> {
     let TokenReference { name, secret, key, field } = reference;
     let namespace = tenant.object.namespace();
-    let Some(found) = find_secret(secrets, namespace, secret) else {
+    let Some(found) = secrets.get(namespace, secret) else {
         let finding = Finding::error("secret-missing", format!("there is no Secret {namespace}/{secret}"));
         return Err(tenant.finding(field, finding.hint("add its manifest to the folder")).into());
     };

@@ -13,7 +13,7 @@ use super::{
     ServerConfig,
     compile::{admit, compile},
     findings::{self, Finding, has_errors},
-    objects::{Located, Object, Objects, find_secret},
+    objects::{Located, Object, Objects, SecretIndex},
     tokens::{self, NewSecret},
     validate::{self, File},
     yaml::Source,
@@ -160,13 +160,13 @@ fn missing_secrets(
     endpoint: &Located<ScimEndpoint>,
     objects: &Objects,
 ) -> Result<Vec<NewSecret>, LoadError> {
-    let mut new: Vec<NewSecret> = Vec::new();
+    let secrets = SecretIndex::new(&objects.secrets);
+    let mut made = HashSet::new();
+    let mut new = Vec::new();
     for tenant in admit(endpoint, &objects.tenants).0 {
         let tenant = &tenant.object;
         let name = tenant.token_secret();
-        let is_new =
-            new.iter().any(|new| new.secret.namespace() == tenant.namespace() && new.secret.name() == name);
-        if !is_new && find_secret(&objects.secrets, tenant.namespace(), &name).is_none() {
+        if secrets.get(tenant.namespace(), &name).is_none() && made.insert((tenant.namespace(), name)) {
             let path = tokens::folder(&options.data);
             new.push(
                 tokens::make(tenant, &options.data).map_err(|error| LoadError::Unwritable { path, error })?,

@@ -1,6 +1,6 @@
 //! The objects of a set of manifests, typed, each with where it was written.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -136,12 +136,23 @@ pub fn refers_to(tenant: &ScimTenant, endpoint: &ScimEndpoint) -> bool {
         && reference.namespace.as_deref().unwrap_or(tenant.namespace()) == endpoint.namespace()
 }
 
-/// The Secret of a namespace and name; the first when there are several.
-#[must_use]
-pub fn find_secret<'a>(
-    secrets: &'a [Located<Secret>],
-    namespace: &str,
-    name: &str,
-) -> Option<&'a Located<Secret>> {
-    secrets.iter().find(|secret| secret.object.namespace() == namespace && secret.object.name() == name)
+/// Secrets by namespace and name; the first when there are several.
+pub struct SecretIndex<'a>(HashMap<(&'a str, &'a str), &'a Located<Secret>>);
+
+impl<'a> SecretIndex<'a> {
+    /// Indexes a list.
+    #[must_use]
+    pub fn new(secrets: &'a [Located<Secret>]) -> Self {
+        let mut index = HashMap::new();
+        for secret in secrets {
+            index.entry((secret.object.namespace(), secret.object.name())).or_insert(secret);
+        }
+        Self(index)
+    }
+
+    /// The Secret of a namespace and name.
+    #[must_use]
+    pub fn get(&self, namespace: &str, name: &str) -> Option<&'a Located<Secret>> {
+        self.0.get(&(namespace, name)).copied()
+    }
 }

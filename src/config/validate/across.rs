@@ -6,7 +6,7 @@ use crate::{
     config::{
         compile,
         findings::Finding,
-        objects::{Located, Object, Objects, find_secret},
+        objects::{Located, Object, Objects, SecretIndex},
     },
     crd::{ScimEndpoint, ScimTenant},
 };
@@ -18,14 +18,15 @@ pub(super) fn check(objects: &Objects) -> Vec<Finding> {
     duplicates(&objects.tenants, &mut findings);
     duplicates(&objects.secrets, &mut findings);
     hosts(objects, &mut findings);
+    let secrets = SecretIndex::new(&objects.secrets);
     for tenant in &objects.tenants {
         if objects.endpoint_of(&tenant.object).is_none() {
             findings.extend(endpoint_missing(tenant, objects));
         }
         // A Secret that is not among the manifests may be in the cluster, or is made.
         for reference in compile::token_references(&tenant.object) {
-            if find_secret(&objects.secrets, tenant.object.namespace(), &reference.secret).is_some() {
-                match compile::digest(tenant, &reference, &objects.secrets) {
+            if secrets.get(tenant.object.namespace(), &reference.secret).is_some() {
+                match compile::digest(tenant, &reference, &secrets) {
                     Ok((_, warning)) => findings.extend(warning),
                     Err(finding) => findings.push(*finding),
                 }
