@@ -25,6 +25,7 @@ async fn one_line_tells_a_request_and_no_personal_value() {
 
     let log = server.log();
     assert_eq!(log.len(), 5);
+    assert_eq!((&log[0]["operation"], &log[0]["resource_id"]), (&json!("create"), &json!(id)));
     let mut line = log[1].clone();
     for field in ["timestamp", "duration_ms"] {
         assert!(line.as_object_mut().unwrap().remove(field).is_some(), "{field}");
