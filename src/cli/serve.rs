@@ -286,3 +286,59 @@ fn reachable(address: SocketAddr) -> SocketAddr {
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Limits, TenantConfig};
+    use crate::scim::dialect::Dialect;
+
+    use super::*;
+
+    fn tenant(path: &str, suspended: bool) -> TenantConfig {
+        TenantConfig {
+            name: format!("identity/{path}"),
+            path: path.to_owned(),
+            identity_provider: Dialect::Generic,
+            tokens: Vec::new(),
+            limits: Limits::default(),
+            suspended,
+            purge_on_removal: false,
+        }
+    }
+
+    #[test]
+    fn table_shows_tenants_urls_and_a_line_to_paste() {
+        let config = ServerConfig {
+            endpoint: "identity/main".to_owned(),
+            host: None,
+            allowed_cidrs: Vec::new(),
+            trusted_proxies: Vec::new(),
+            tenants: vec![tenant("acme", false), tenant("globex-corporation", true)],
+        };
+        let generated = GeneratedSecret {
+            tenant: "identity/acme".to_owned(),
+            tenant_path: "acme".to_owned(),
+            token_file: PathBuf::from("/data/it's here.yaml"),
+        };
+        let announce = Announce { address: "0.0.0.0:8080".parse().unwrap(), people: None };
+        insta::assert_snapshot!(announce.table(&config, &[generated]), @r#"
+
+          TENANT                       URL                                               DIALECT
+          identity/acme                http://127.0.0.1:8080/acme/scim/v2                Generic
+          identity/globex-corporation  http://127.0.0.1:8080/globex-corporation/scim/v2  Generic (suspended)
+
+          Made a bearer token for identity/acme: /data/it's here.yaml
+          Try it:
+            curl -H "Authorization: Bearer $(sed -n 's/^  token: //p' '/data/it'\''s here.yaml')" http://127.0.0.1:8080/acme/scim/v2/Users
+        "#);
+    }
+
+    #[test]
+    fn listener_on_every_address_is_reached_on_loopback() {
+        for (listen, shown) in
+            [("0.0.0.0:80", "127.0.0.1:80"), ("[::]:80", "[::1]:80"), ("192.0.2.1:80", "192.0.2.1:80")]
+        {
+            assert_eq!(reachable(listen.parse().unwrap()).to_string(), shown);
+        }
+    }
+}

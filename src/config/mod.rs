@@ -12,8 +12,6 @@ mod tokens;
 pub mod validate;
 pub mod yaml;
 
-use std::net::IpAddr;
-
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -87,19 +85,5 @@ impl Default for Limits {
             max_bulk_payload_bytes: 4 << 20,
             max_page_size: 1000,
         }
-    }
-}
-
-impl ServerConfig {
-    /// Whether a client address may call at all.
-    #[must_use]
-    pub fn allows(&self, client: IpAddr) -> bool {
-        self.allowed_cidrs.is_empty() || self.allowed_cidrs.iter().any(|net| net.contains(&client))
-    }
-
-    /// Whether forwarded headers from this peer are believed.
-    #[must_use]
-    pub fn trusts(&self, peer: IpAddr) -> bool {
-        self.trusted_proxies.iter().any(|net| net.contains(&peer))
     }
 }

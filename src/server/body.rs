@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::HeaderMap;
 use hyper::body::Body;
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use serde_json::Value;
 
 use crate::scim::error::ScimError;
@@ -96,7 +96,10 @@ where
                 discarded += frame.data_ref().map_or(0, |data| data.len() as u64);
             }
         };
-        let _ = tokio::time::timeout(DISCARD_TIMEOUT, discard).await;
+        // A client that asked first (`Expect: 100-continue`) has not begun to send.
+        if !headers.contains_key(EXPECT) {
+            let _ = tokio::time::timeout(DISCARD_TIMEOUT, discard).await;
+        }
         let size =
             announced.map_or_else(|| "the body".to_owned(), |length| format!("the body of {length} bytes"));
         return Err(ScimError::too_large(format!("{size} is larger than the limit of {limit} bytes")));

@@ -88,7 +88,7 @@ impl Context<'_> {
             }
             let tenant = &self.tenant.key.0;
             self.app.metrics.tolerated(tenant, kind, names.len());
-            tracing::info!(%tenant, request_id = self.request_id, kind, attributes = names.join(", "), "tolerated what the schema does not define");
+            tracing::info!(%tenant, request_id = self.request_id, kind, attributes = shown(names), "tolerated what the schema does not define");
         }
     }
 
@@ -104,6 +104,18 @@ impl Context<'_> {
             version: Some(resource.version()),
         }
     }
+}
+
+/// Names for a log line: a client made them, so there is a limit to how many and how long.
+fn shown(names: &[String]) -> String {
+    const NAMES: usize = 20;
+    const LENGTH: usize = 100;
+    let mut text: Vec<String> =
+        names.iter().take(NAMES).map(|name| name.chars().take(LENGTH).collect()).collect();
+    if names.len() > NAMES {
+        text.push(format!("and {} more", names.len() - NAMES));
+    }
+    text.join(", ")
 }
 
 /// The store broke its contract.
