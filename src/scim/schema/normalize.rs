@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::core::common_attributes;
 use super::model::{Attribute, AttributeRef, AttributeType, Mutability, ResourceType};
+use super::succeed::one_primary;
 use super::value;
 use crate::scim::error::ScimError;
 use crate::scim::resource::Attributes;
@@ -258,6 +259,7 @@ impl Check<'_> {
             values.extend(value);
         }
         remove_duplicates(&mut values);
+        one_primary(attribute, &values, place)?;
         Ok(if values.is_empty() { None } else { Some(Value::Array(values)) })
     }
 

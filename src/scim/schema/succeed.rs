@@ -66,6 +66,21 @@ fn prune(value: &mut Value) -> bool {
     }
 }
 
+/// One value of a multi-valued attribute may be primary (RFC 7643 section 2.4).
+pub(super) fn one_primary(
+    attribute: &Attribute,
+    values: &[Value],
+    place: &Place<'_>,
+) -> Result<(), ScimError> {
+    let is_primary = |value: &&Value| value.get("primary") == Some(&Value::Bool(true));
+    if attribute.sub_attribute("primary").is_some() && values.iter().filter(is_primary).count() > 1 {
+        return Err(ScimError::invalid_value(format!(
+            "\"{place}\" has more than one value with \"primary\": true; one at most may be primary"
+        )));
+    }
+    Ok(())
+}
+
 fn whole<A: AsRef<Attribute>>(
     attributes: &[A],
     object: &Map<String, Value>,
@@ -86,14 +101,7 @@ fn whole<A: AsRef<Attribute>>(
         match value {
             Value::Object(value) => whole(&attribute.sub_attributes, value, Some(&place))?,
             Value::Array(values) => {
-                let is_primary = |value: &&Value| value.get("primary") == Some(&Value::Bool(true));
-                if attribute.sub_attribute("primary").is_some()
-                    && values.iter().filter(is_primary).count() > 1
-                {
-                    return Err(ScimError::invalid_value(format!(
-                        "\"{place}\" has more than one value with \"primary\": true; one at most may be primary"
-                    )));
-                }
+                one_primary(attribute, values, &place)?;
                 for (index, value) in values.iter().enumerate() {
                     let place = Place { parent: Some(&place), step: Step::Index(index) };
                     if let Value::Object(value) = value {

@@ -201,6 +201,9 @@ fn one_value_for_patch_comes_back_as_the_attribute_holds_it() {
     assert_eq!(value("password", None, json!("t1meMa$heen"), Dialect::Strict), Ok(None));
     insta::assert_snapshot!(value("emails", Some("primary"), json!("x"), Dialect::Strict).unwrap_err(), @r#"400 invalidValue: "emails.primary" must be a boolean, true or false, not a string"#);
 
+    let primaries = json!([{"value": "a", "primary": true}, {"value": "b", "primary": true}]);
+    insta::assert_snapshot!(value("emails", None, primaries, Dialect::Strict).unwrap_err(), @r#"400 invalidValue: "emails" has more than one value with "primary": true; one at most may be primary"#);
+
     let extension = user.resolve(&path(Some(ENTERPRISE_USER_SCHEMA), "", None)).unwrap();
     let whole = json!({"DEPARTMENT": "d", "manager": {"value": "1", "displayName": "Boss"}});
     let whole =
