@@ -5,6 +5,7 @@
 //! behind, which the caller rolls back.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -19,8 +20,6 @@ use crate::scim::member::{GroupRef, Member};
 use crate::scim::patch::{Patch, Step};
 use crate::scim::resource::{Attributes, Load, Related, Resource};
 use crate::scim::schema::ResourceType;
-
-use std::sync::Arc;
 
 /// A resource's row.
 #[derive(Debug, Clone)]

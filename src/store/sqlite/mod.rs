@@ -178,7 +178,9 @@ impl Store for SqliteStore {
     }
 
     async fn close(&self) {
-        self.readers.close();
+        // A long read may have to end first, which is not waited for on a thread that serves requests.
+        let readers = self.readers.clone();
+        let _ = tokio::task::spawn_blocking(move || readers.close()).await;
         self.writer.close().await;
         self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
