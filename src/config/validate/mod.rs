@@ -152,10 +152,9 @@ fn read_resource<T: Object + DeserializeOwned>(
     };
     metadata::check(&value, &mut report);
     structure::check(schema, &mut value, &mut report);
-    let structural = has_errors(&found);
+    let value = apply_defaults(schema, &value);
     // As in an API server, rules are asked only about an object whose fields have the right types.
-    if !structural {
-        let value = apply_defaults(schema, &value);
+    if !has_errors(&found) {
         rules::check(T::KIND, &value, &source, &object, &mut found);
     }
     let wrong = has_errors(&found);
@@ -164,7 +163,7 @@ fn read_resource<T: Object + DeserializeOwned>(
         refused.insert(object);
         return None;
     }
-    match serde_json::from_value(apply_defaults(schema, &value)) {
+    match serde_json::from_value(value) {
         Ok(typed) => Some(Located { object: typed, source }),
         Err(error) => {
             let finding = Finding::error("unreadable", format!("cannot be read: {error}"));
