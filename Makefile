@@ -87,7 +87,7 @@ crash: ## kill -9 under load, ROUNDS=250 times
 CASES ?= 20000
 .PHONY: fuzz
 fuzz: ## Every property test with CASES=20000 cases
-	PROPTEST_CASES=$(CASES) $(CARGO) test --locked --release
+	PROPTEST_CASES=$(CASES) $(CARGO) test --locked --release --lib --test fuzz --test store
 
 .PHONY: bench
 bench: ## Measure against the floors; prints a table, writes bench-results/ (BENCH_ARGS=--quick)
