@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -51,10 +51,10 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR", default_value = "scim-data")]
     pub data: PathBuf,
     /// Address and port of the SCIM server
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", value_parser = address)]
     pub listen: SocketAddr,
     /// Address and port of /livez, /readyz and /metrics
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090", value_parser = address)]
     pub admin: SocketAddr,
     /// The `ScimEndpoint` to serve, when the folder has several
     #[arg(long, value_name = "NAMESPACE/NAME")]
@@ -68,6 +68,12 @@ pub struct Arguments {
     /// Worker threads; one per core when absent
     #[arg(long, value_name = "N")]
     pub workers: Option<std::num::NonZeroUsize>,
+}
+
+/// An address, or a host name that has one.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let wrong = || format!("expected ADDRESS:PORT, such as 127.0.0.1:8080, but found {text:?}");
+    text.to_socket_addrs().ok().and_then(|mut found| found.next()).ok_or_else(wrong)
 }
 
 /// Serves until a signal says to stop.

@@ -36,6 +36,10 @@ impl LogFormat {
 /// whether request lines (which are of level info) are wanted.
 pub fn init(format: LogFormat, level: Option<&str>) -> Result<(LogWriter, bool), LogError> {
     let text = level.map_or_else(|| std::env::var("RUST_LOG").unwrap_or_default(), str::to_owned);
+    // A filter would take a misspelt level for the name of a module.
+    if level.is_some() && !text.contains(['=', ',']) && text.parse::<LevelFilter>().is_err() {
+        return Err(LogError::Level(text, "it is no level".to_owned()));
+    }
     let filter = EnvFilter::builder()
         .with_default_directive(LevelFilter::INFO.into())
         .parse(&text)
