@@ -140,6 +140,7 @@ async fn serve<A, F, O>(
             let connection = watcher.watch(http.serve_connection(TokioIo::new(stream), service));
             observe(1);
             tokio::select! {
+                biased;
                 // A client that breaks the protocol or goes away is its own business.
                 _ = connection => {}
                 () = activity.stalled(limits) => {}

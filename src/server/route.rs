@@ -92,12 +92,12 @@ pub fn split_tenant(path: &str) -> Option<(&str, &str)> {
 pub fn route(registry: &Registry, method: &Method, rest: &str) -> Result<Operation, Failure> {
     let rest = rest.strip_prefix('/').unwrap_or(rest);
     let rest = rest.strip_suffix('/').unwrap_or(rest);
-    let segments = rest
-        .split('/')
-        .map(|segment| percent_decode_str(segment).decode_utf8())
-        .collect::<Result<Vec<_>, _>>()
+    let rest = &*percent_decode_str(rest)
+        .decode_utf8()
         .map_err(|_| ScimError::new(404, "the path is not percent-encoded UTF-8"))?;
-    let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
+    let mut segments = rest.split('/');
+    let first = segments.next().unwrap_or_default();
+    let (second, third) = (segments.next(), segments.next());
     let reads = |operation: Operation| match *method {
         Method::GET | Method::HEAD => Ok(operation),
         _ => Err(Failure::MethodNotAllowed("GET, HEAD")),
@@ -106,37 +106,38 @@ pub fn route(registry: &Registry, method: &Method, rest: &str) -> Result<Operati
         Method::POST => Ok(operation),
         _ => Err(Failure::MethodNotAllowed("POST")),
     };
-    match segments[..] {
-        [""] => reads(Operation::List(None)),
-        [".search"] => posts(Operation::Search(None)),
-        ["Bulk"] => posts(Operation::Bulk),
-        ["Me"] => Ok(Operation::Me),
-        ["ServiceProviderConfig"] => reads(Operation::Discover(Document::ServiceProviderConfig)),
-        ["Schemas"] => reads(Operation::Discover(Document::Schemas)),
-        ["Schemas", id] => reads(Operation::Discover(Document::Schema(id.to_owned()))),
-        ["ResourceTypes"] => reads(Operation::Discover(Document::ResourceTypes)),
-        ["ResourceTypes", name] => reads(Operation::Discover(Document::ResourceType(name.to_owned()))),
-        [endpoint, ref below @ ..] => {
-            let kind = registry.by_endpoint(endpoint).ok_or_else(|| nothing_at(registry, rest))?;
-            let kind = || Arc::clone(kind);
-            match *below {
-                [] => match *method {
-                    Method::GET | Method::HEAD => Ok(Operation::List(Some(kind()))),
-                    Method::POST => Ok(Operation::Create(kind())),
+    match (first, second, third) {
+        ("", None, None) => reads(Operation::List(None)),
+        (".search", None, None) => posts(Operation::Search(None)),
+        ("Bulk", None, None) => posts(Operation::Bulk),
+        ("Me", None, None) => Ok(Operation::Me),
+        ("ServiceProviderConfig", None, None) => reads(Operation::Discover(Document::ServiceProviderConfig)),
+        ("Schemas", None, None) => reads(Operation::Discover(Document::Schemas)),
+        ("Schemas", Some(id), None) => reads(Operation::Discover(Document::Schema(id.to_owned()))),
+        ("ResourceTypes", None, None) => reads(Operation::Discover(Document::ResourceTypes)),
+        ("ResourceTypes", Some(name), None) => {
+            reads(Operation::Discover(Document::ResourceType(name.to_owned())))
+        }
+        (endpoint, below, None) => {
+            let kind = Arc::clone(registry.by_endpoint(endpoint).ok_or_else(|| nothing_at(registry, rest))?);
+            match below {
+                None => match *method {
+                    Method::GET | Method::HEAD => Ok(Operation::List(Some(kind))),
+                    Method::POST => Ok(Operation::Create(kind)),
                     _ => Err(Failure::MethodNotAllowed("GET, HEAD, POST")),
                 },
-                [".search"] => posts(Operation::Search(Some(kind()))),
-                [id] if !id.is_empty() => match *method {
-                    Method::GET | Method::HEAD => Ok(Operation::Get(kind(), id.to_owned())),
-                    Method::PUT => Ok(Operation::Replace(kind(), id.to_owned())),
-                    Method::PATCH => Ok(Operation::Patch(kind(), id.to_owned())),
-                    Method::DELETE => Ok(Operation::Delete(kind(), id.to_owned())),
+                Some(".search") => posts(Operation::Search(Some(kind))),
+                Some("") => Err(nothing_at(registry, rest)),
+                Some(id) => match *method {
+                    Method::GET | Method::HEAD => Ok(Operation::Get(kind, id.to_owned())),
+                    Method::PUT => Ok(Operation::Replace(kind, id.to_owned())),
+                    Method::PATCH => Ok(Operation::Patch(kind, id.to_owned())),
+                    Method::DELETE => Ok(Operation::Delete(kind, id.to_owned())),
                     _ => Err(Failure::MethodNotAllowed("GET, HEAD, PUT, PATCH, DELETE")),
                 },
-                _ => Err(nothing_at(registry, rest)),
             }
         }
-        [] => Err(nothing_at(registry, rest)),
+        _ => Err(nothing_at(registry, rest)),
     }
 }
 

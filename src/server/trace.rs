@@ -1,5 +1,6 @@
 //! The request's identity in logs: `X-Request-Id` and `traceparent` (W3C Trace Context).
 
+use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hyper::HeaderMap;
@@ -10,7 +11,8 @@ const MAX_REQUEST_ID: usize = 128;
 
 /// Makes request ids: unique in this process, and with it almost surely anywhere.
 pub struct RequestIds {
-    process: u64,
+    /// Twelve hexadecimal digits and a hyphen.
+    process: String,
     next: AtomicU64,
 }
 
@@ -20,11 +22,15 @@ impl RequestIds {
     pub fn new() -> Self {
         // `uuid` is the randomness at hand; its low half is 62 random bits.
         let (_, process) = uuid::Uuid::new_v4().as_u64_pair();
-        Self { process, next: AtomicU64::new(1) }
+        Self { process: format!("{:012x}-", process & 0xffff_ffff_ffff), next: AtomicU64::new(1) }
     }
 
     fn make(&self) -> String {
-        format!("{:012x}-{:x}", self.process & 0xffff_ffff_ffff, self.next.fetch_add(1, Ordering::Relaxed))
+        let mut id = String::with_capacity(self.process.len() + 16);
+        id.push_str(&self.process);
+        // Writing to a String cannot fail.
+        let _ = write!(id, "{:x}", self.next.fetch_add(1, Ordering::Relaxed));
+        id
     }
 }
 

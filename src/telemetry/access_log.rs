@@ -96,6 +96,11 @@ fn field(line: &mut Vec<u8>, name: &str, value: Option<&str>) {
     line.extend_from_slice(b",\"");
     line.extend_from_slice(name.as_bytes());
     line.extend_from_slice(b"\":\"");
+    if value.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
+        line.extend_from_slice(value.as_bytes());
+        line.push(b'"');
+        return;
+    }
     for byte in value.bytes() {
         match byte {
             b'"' | b'\\' => line.extend_from_slice(&[b'\\', byte]),
