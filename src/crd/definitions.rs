@@ -8,12 +8,16 @@ use serde_json::{Value, json};
 
 use super::{ScimEndpoint, ScimTenant};
 
-/// The fields of every Kubernetes object, which the derived schema leaves out.
-const COMMON_FIELDS: [(&str, &str, &str); 3] = [
-    ("apiVersion", "string", "The API group and version of this object: `scim-operator.io/v1alpha1`."),
-    ("kind", "string", "The kind of this object."),
-    ("metadata", "object", "Name, namespace, labels and annotations, as for every Kubernetes object."),
-];
+/// The fields of every Kubernetes object, which the derived schema leaves out. An API server takes no description
+/// of `metadata`.
+fn common_fields() -> [(&'static str, Value); 3] {
+    let version = "The API group and version of this object: `scim-operator.io/v1alpha1`.";
+    [
+        ("apiVersion", json!({ "description": version, "type": "string" })),
+        ("kind", json!({ "description": "The kind of this object.", "type": "string" })),
+        ("metadata", json!({ "type": "object" })),
+    ]
+}
 
 static DEFINITIONS: LazyLock<[Value; 2]> =
     LazyLock::new(|| [finish(&ScimEndpoint::crd()), finish(&ScimTenant::crd())]);
@@ -51,9 +55,7 @@ fn finish(definition: &CustomResourceDefinition) -> Value {
         .and_then(Value::as_object_mut)
         .expect("a derived definition has properties");
     let derived = std::mem::take(properties);
-    for (field, kind, description) in COMMON_FIELDS {
-        properties.insert(field.to_owned(), json!({ "description": description, "type": kind }));
-    }
+    properties.extend(common_fields().map(|(field, schema)| (field.to_owned(), schema)));
     properties.extend(derived);
     value
 }
