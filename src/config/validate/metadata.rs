@@ -32,6 +32,16 @@ pub(super) fn object_id(kind: &str, value: &Value) -> String {
     format!("{kind} {namespace}/{name}")
 }
 
+/// Makes a `null` label or annotation the empty text, as an API server does.
+pub(super) fn fill_nulls(value: &mut Value) {
+    for map in ["labels", "annotations"] {
+        let entries = value.pointer_mut(&format!("/metadata/{map}")).and_then(Value::as_object_mut);
+        for value in entries.into_iter().flat_map(Map::values_mut).filter(|value| value.is_null()) {
+            *value = Value::String(String::new());
+        }
+    }
+}
+
 /// Checks the `metadata` of one object.
 pub(super) fn check(value: &Value, report: &mut Report<'_>) {
     let none = Map::new();
@@ -112,10 +122,12 @@ fn check_map(field: &str, value: Option<&Value>, report: &mut Report<'_>) {
     };
     for (key, value) in entries {
         let path = yaml::child(&path, key);
+        // The keys of annotations may have any case, also in the prefix.
+        let key = if field == "labels" { key.clone() } else { key.to_ascii_lowercase() };
         let name = match key.split_once('/') {
             Some((prefix, name)) if is_subdomain(prefix) => name,
             Some(_) => "",
-            None => key,
+            None => &key,
         };
         if !is_qualified(name) {
             let message = "a key must be letters, digits, '-', '_' and '.', at most 63, with an optional DNS prefix as in example.com/name";
@@ -126,7 +138,7 @@ fn check_map(field: &str, value: Option<&Value>, report: &mut Report<'_>) {
                 let message = "a label must be at most 63 letters, digits, '-', '_' and '.', and begin and end with a letter or digit";
                 report(&path, false, Finding::error("label", message));
             }
-            Value::String(_) | Value::Null => {}
+            Value::String(_) => {}
             _ => report(&path, false, Finding::error("type", "must be text").hint("quote it")),
         }
     }

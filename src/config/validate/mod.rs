@@ -109,7 +109,7 @@ fn read_document(document: Document, objects: &mut Objects, findings: &mut Vec<F
     } else if api_version == API_VERSION && kind == ScimTenant::KIND {
         objects.tenants.extend(read_resource(value, source, &mut objects.refused, findings));
     } else if api_version == "v1" && kind == "Secret" {
-        objects.secrets.extend(secret::read(&value, source, findings));
+        objects.secrets.extend(secret::read(value, source, findings));
     }
 }
 
@@ -150,6 +150,7 @@ fn read_resource<T: Object + DeserializeOwned>(
         let place = if at_key { source.key(path) } else { source.value(path) };
         found.push(finding.at(place).object(object.clone()).field(path));
     };
+    metadata::fill_nulls(&mut value);
     metadata::check(&value, &mut report);
     structure::check(schema, &mut value, &mut report);
     let value = apply_defaults(schema, &value);

@@ -14,7 +14,9 @@ use crate::config::{
 const FIELDS: [&str; 7] = ["apiVersion", "kind", "metadata", "type", "immutable", "data", "stringData"];
 
 /// Reads one Secret; none when it is wrong.
-pub(super) fn read(value: &Value, source: Source, findings: &mut Vec<Finding>) -> Option<Located<Secret>> {
+pub(super) fn read(mut value: Value, source: Source, findings: &mut Vec<Finding>) -> Option<Located<Secret>> {
+    metadata::fill_nulls(&mut value);
+    let value = &value;
     let object = metadata::object_id(Secret::KIND, value);
     let mut found = Vec::new();
     let mut report = |path: &str, at_key: bool, finding: Finding| {
