@@ -87,20 +87,23 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         data: arguments.data.clone(),
         endpoint: arguments.endpoint.clone(),
     };
-    let loaded = match load(&options) {
-        Ok(loaded) => loaded,
-        Err(error @ LoadError::Findings(_)) => return Ok(refuse(&error, Exit::Failure)),
-        Err(error) => return Ok(refuse(&error, Exit::Usage)),
-    };
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if let Some(workers) = arguments.workers {
         runtime.worker_threads(workers.get());
     }
     let runtime = runtime.enable_all().build().context("cannot start the worker threads")?;
+    // Before tokens are made for tenants that lack one: those are announced once, so only when they will be served.
+    let scim = runtime.block_on(bind(arguments.listen, "--listen"))?;
+    let admin = runtime.block_on(bind(arguments.admin, "--admin"))?;
+    let loaded = match load(&options) {
+        Ok(loaded) => loaded,
+        Err(error @ LoadError::Findings(_)) => return Ok(refuse(&error, Exit::Failure)),
+        Err(error) => return Ok(refuse(&error, Exit::Usage)),
+    };
     let format = arguments.log_format.resolved();
     let access_log = if request_lines { AccessLog::new(writer.clone(), format) } else { AccessLog::off() };
     let people = (format == LogFormat::Text).then(|| writer.clone());
-    let result = runtime.block_on(serve(arguments, options, loaded, &writer, access_log, people));
+    let result = runtime.block_on(serve([scim, admin], options, loaded, &writer, access_log, people));
     // Connections that did not finish in time end here.
     runtime.shutdown_timeout(Duration::from_secs(1));
     writer.close();
@@ -114,7 +117,7 @@ fn refuse(error: &dyn std::error::Error, exit: Exit) -> ExitCode {
 }
 
 async fn serve(
-    arguments: &Arguments,
+    ports: [TcpListener; 2],
     options: Options,
     loaded: Loaded,
     writer: &LogWriter,
@@ -123,11 +126,10 @@ async fn serve(
 ) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    let scim = bind(arguments.listen, "--listen").await?;
-    let admin = bind(arguments.admin, "--admin").await?;
+    let [scim, admin] = ports;
     let address = scim.local_addr().context("the SCIM port has no address")?;
 
-    let store = SqliteStore::open(&arguments.data)?;
+    let store = SqliteStore::open(&options.data)?;
     let metrics = Metrics::new(|registry| {
         store.metrics().register(registry);
         registry.register(

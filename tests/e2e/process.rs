@@ -48,6 +48,18 @@ fn port_taken_is_one_clear_line() {
 }
 
 #[test]
+fn port_taken_makes_no_token_that_nobody_is_told_of() {
+    let folder = folder_with(&Setup::strict());
+    let file = folder.path().join("manifests/tenant-strict.yaml");
+    let yaml = fs::read_to_string(&file).expect("it was written");
+    fs::write(file, yaml.split_once("---\n").expect("two documents").0).expect("writable");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("the machine has free ports");
+    let address = taken.local_addr().expect("bound").to_string();
+    refusal(folder.path(), &["--listen", &address, "--admin", "127.0.0.1:0"]);
+    assert!(!folder.path().join("data/secrets").exists());
+}
+
+#[test]
 fn manifests_folder_missing_is_one_clear_line() {
     let folder = TempDir::new().expect("the temporary folder is writable");
     insta::assert_snapshot!(refusal(folder.path(), &[]), @"error: cannot read FOLDER/manifests: No such file or directory (os error 2)");
