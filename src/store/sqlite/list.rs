@@ -1,5 +1,4 @@
-//! Lists: total and page of one moment, in one read transaction, holding no more than the page and the
-//! sort keys before its end.
+//! Lists: total and page of one moment, holding no more than the page and the sort keys before its end.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -106,7 +105,6 @@ impl List {
 
     /// Reads total and page.
     pub(super) fn run(&self, connection: &Connection, budget: &mut Budget) -> Result<Listing, ReadError> {
-        let _snapshot = connection.unchecked_transaction()?;
         let read = Read { list: self, connection };
         if self.query.sort.is_none() {
             return read.by_id(budget);
@@ -202,7 +200,7 @@ impl<'r> Read<'r> {
                 }
                 total += 1;
                 let sort_key = source.sort.as_ref().and_then(|sort| sort_key(&value, sort));
-                let Listed { row, grouped: _, id } = listed;
+                let Listed { row, id } = listed;
                 let ranked = Ranked { descending, sort_key, source: index, id, key: row.key };
                 if after.as_ref().is_none_or(|after| ranked > *after) {
                     heap.push(ranked);
@@ -237,8 +235,14 @@ impl<'r> Read<'r> {
             resource_type: source.resource_type.name.clone(),
             id: listed.id.clone(),
         });
+        let load = self.list.query.load;
+        // One look for the whole page: most users are in no group.
+        let shows_groups = |found: &Found<'_>| load.groups && found.source.resource_type.has_groups();
+        let keys = found.iter().filter(|found| shows_groups(found)).map(|found| found.listed.row.key);
+        let grouped = rows::grouped(self.connection, self.list.tenant, keys)?;
         let resources = found.into_iter().map(|Found { source, listed, sort_key: _ }| {
-            self.resource(source, listed, self.list.query.load, budget)
+            let grouped = grouped.contains(&listed.row.key);
+            self.resource(source, listed, grouped, load, budget)
         });
         Ok(Listing { total, resources: resources.collect::<Result<_, _>>()?, next })
     }
@@ -308,9 +312,9 @@ impl<'r> Read<'r> {
         listed: &Listed,
         budget: &mut Budget,
     ) -> Result<(bool, Value), ReadError> {
-        let Listed { row, grouped, id } = listed;
-        let listed = Listed { row: row.clone(), grouped: *grouped, id: id.clone() };
-        let resource = self.resource(source, listed, source.evaluated, budget)?;
+        let Listed { row, id } = listed;
+        let listed = Listed { row: row.clone(), id: id.clone() };
+        let resource = self.resource(source, listed, true, source.evaluated, budget)?;
         let value = representation::to_value(&resource, &self.list.query.base_url);
         let matches = source.plan.exact || source.filter.as_ref().is_none_or(|filter| filter.matches(&value));
         Ok((matches, value))
@@ -320,10 +324,11 @@ impl<'r> Read<'r> {
         self,
         source: &Source,
         listed: Listed,
+        grouped: bool,
         load: Load,
         budget: &mut Budget,
     ) -> Result<Resource, ReadError> {
-        let Listed { row, grouped, id } = listed;
+        let Listed { row, id } = listed;
         let resource_type = &source.resource_type;
         let related =
             related(self.connection, self.list.tenant, resource_type, row.key, grouped, load, budget)?;

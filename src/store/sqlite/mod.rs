@@ -67,9 +67,9 @@ impl SqliteStore {
         let (cursor_key, tenants) = loaded.map_err(|error| OpenError::from_sqlite(path.clone(), &error))?;
 
         let metrics = StoreMetrics::default();
-        let writer = Writer::start(connection, Arc::clone(&tenants), metrics.clone())
-            .map_err(|source| unusable(&path, source))?;
         let readers = Readers::new(&path);
+        let writer = Writer::start(connection, Arc::clone(&tenants), readers.clone(), metrics.clone())
+            .map_err(|source| unusable(&path, source))?;
         Ok(Self { writer, readers, tenants, cursor_key, metrics, lock: Mutex::new(Some(lock)) })
     }
 
@@ -194,9 +194,6 @@ fn get(
     load: Load,
     budget: &mut Budget,
 ) -> Result<Option<Resource>, ReadError> {
-    // The group's version and its members must be of one moment; a user's groups are in its version.
-    let snapshot = load.members && resource_type.has_members();
-    let _snapshot = snapshot.then(|| connection.unchecked_transaction()).transpose()?;
     let Some((row, grouped)) = rows::find(connection, tenant, &resource_type.name, id)? else {
         return Ok(None);
     };

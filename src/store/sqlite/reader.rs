@@ -1,16 +1,21 @@
 //! Connections that read. A short read runs on the thread that serves the request, for a hand-over to
 //! another thread costs more than the read; a long one goes to a few connections of its own, so that it
 //! neither stops the requests beside it nor crowds them out.
+//!
+//! Every read runs in a read transaction, so that it sees one moment. A short reader keeps its transaction
+//! open while nothing is committed: entering and leaving one takes two locks of the file and costs more
+//! than a point read. [`Readers::committed`] ends it, so that a later read sees the commit, and so that a
+//! reader with nothing to do does not keep the write-ahead log from being folded into the database.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::available_parallelism;
 
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
-use super::failure::failed;
+use super::failure::{Sql, failed};
 use super::schema::open_reader;
 use crate::store::StoreError;
 
@@ -68,13 +73,40 @@ pub(super) struct Readers(Arc<Shared>);
 struct Shared {
     path: PathBuf,
     closed: AtomicBool,
+    /// Commits so far: what a snapshot is compared with.
+    commits: AtomicU64,
     short: Box<[Slot]>,
     long: Box<[Slot]>,
     permits: Arc<Semaphore>,
 }
 
 /// A connection, opened when it is first needed.
-type Slot = Mutex<Option<Connection>>;
+type Slot = Mutex<Option<Reader>>;
+
+struct Reader {
+    connection: Connection,
+    /// How many commits there were when its open transaction began; `None` when none is open.
+    snapshot: Option<u64>,
+}
+
+impl Reader {
+    /// Has a transaction open that sees at least this many commits.
+    fn begin(&mut self, commits: u64) -> Sql<()> {
+        if self.snapshot != Some(commits) {
+            self.end()?;
+            self.connection.prepare_cached("BEGIN")?.execute([])?;
+            self.snapshot = Some(commits);
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> Sql<()> {
+        if self.snapshot.take().is_some() {
+            self.connection.prepare_cached("COMMIT")?.execute([])?;
+        }
+        Ok(())
+    }
+}
 
 thread_local! {
     /// Numbers the threads, so that each has a connection to itself while there are enough.
@@ -93,7 +125,8 @@ impl Readers {
         let short = slots(cores + 2);
         let long: Box<[Slot]> = slots(cores.clamp(2, 4));
         let permits = Arc::new(Semaphore::new(long.len()));
-        Self(Arc::new(Shared { path: path.to_owned(), closed: AtomicBool::new(false), short, long, permits }))
+        let (closed, commits) = (AtomicBool::new(false), AtomicU64::new(0));
+        Self(Arc::new(Shared { path: path.to_owned(), closed, commits, short, long, permits }))
     }
 
     /// Runs a read here and now, within a budget.
@@ -127,6 +160,20 @@ impl Readers {
         }
     }
 
+    /// Says that something was committed; the writer does so before it tells anybody else.
+    pub(super) fn committed(&self) {
+        self.0.commits.fetch_add(1, Ordering::SeqCst);
+        for slot in &self.0.short {
+            // A reader that is busy sees the new count when it reads next.
+            if let Ok(mut slot) = slot.try_lock()
+                && let Some(reader) = slot.as_mut()
+                && reader.end().is_err()
+            {
+                *slot = None;
+            }
+        }
+    }
+
     /// Whether reads are still answered, for those that need no connection.
     pub(super) fn alive(&self) -> Result<(), StoreError> {
         if self.0.closed.load(Ordering::SeqCst) { Err(StoreError::Closing) } else { Ok(()) }
@@ -154,20 +201,29 @@ impl Shared {
         if self.closed.load(Ordering::SeqCst) {
             return Err(StoreError::Closing.into());
         }
-        let mmap_bytes = if std::ptr::eq(slots, &raw const *self.short) { MMAP_BYTES } else { 0 };
-        // Taken out while in use: a read that panics leaves no half-read connection behind.
-        let connection = match slot.take() {
-            Some(connection) => connection,
-            None => open_reader(&self.path, mmap_bytes)?,
+        let short = std::ptr::eq(slots, &raw const *self.short);
+        // Taken out while in use: a read that fails or panics leaves no half-read connection behind.
+        let mut reader = match slot.take() {
+            Some(reader) => reader,
+            None => {
+                let connection = open_reader(&self.path, if short { MMAP_BYTES } else { 0 })?;
+                Reader { connection, snapshot: None }
+            }
         };
-        let result = read(&connection, &mut budget);
-        *slot = Some(connection);
+        reader.begin(self.commits.load(Ordering::SeqCst))?;
+        let result = read(&reader.connection, &mut budget);
+        if !short {
+            reader.end()?;
+        }
+        if !matches!(result, Err(ReadError::Failed(_))) {
+            *slot = Some(reader);
+        }
         result
     }
 }
 
 /// A free slot, beginning with the thread's own; that one is waited for when none is.
-fn take(slots: &[Slot], first: usize) -> MutexGuard<'_, Option<Connection>> {
+fn take(slots: &[Slot], first: usize) -> MutexGuard<'_, Option<Reader>> {
     for offset in 0..slots.len() {
         match slots[(first + offset) % slots.len()].try_lock() {
             Ok(guard) => return guard,

@@ -1,5 +1,7 @@
 //! Reading rows: what the writer's transaction and the readers have in common.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -9,41 +11,36 @@ use crate::scim::member::{GroupRef, Member};
 use crate::store::execute::Row;
 use crate::store::{StoreError, TenantKey};
 
-/// The columns of [`row`] and [`listed`], of `resource r`; the sixth tells whether it is a member of a group.
+/// The columns of [`row`] and [`listed`], of `resource r`.
 macro_rules! columns {
     () => {
-        "r.key, r.version, r.created, r.last_modified, r.body,
-         EXISTS (SELECT 1 FROM member m WHERE m.tenant = r.tenant AND m.member = r.key), r.id"
+        "r.key, r.version, r.created, r.last_modified, r.body, r.id"
     };
 }
 pub(super) use columns;
 
-/// A row of [`columns`] and whether it is a member of a group.
-pub(super) fn row(row: &rusqlite::Row<'_>) -> Sql<(Row, bool)> {
+/// A row of [`columns`].
+fn row(row: &rusqlite::Row<'_>) -> Sql<Row> {
     let body = row.get_ref(4)?.as_bytes()?;
-    let content = Row {
+    Ok(Row {
         key: row.get(0)?,
         version: row.get::<_, i64>(1)?.cast_unsigned(),
         created: time(row, 2)?,
         last_modified: time(row, 3)?,
         body: Bytes::copy_from_slice(body),
-    };
-    Ok((content, row.get(5)?))
+    })
 }
 
 /// A row found by other means than its id.
 #[derive(Debug)]
 pub(super) struct Listed {
     pub row: Row,
-    /// Whether it is a member of a group.
-    pub grouped: bool,
     pub id: String,
 }
 
 /// A row of [`columns`] with its id.
 pub(super) fn listed(found: &rusqlite::Row<'_>) -> Sql<Listed> {
-    let (row, grouped) = row(found)?;
-    Ok(Listed { row, grouped, id: found.get(6)? })
+    Ok(Listed { row: row(found)?, id: found.get(5)? })
 }
 
 /// The row of a key.
@@ -65,10 +62,16 @@ pub(super) fn find(
     resource_type: &str,
     id: &str,
 ) -> Result<Option<(Row, bool)>, StoreError> {
-    let sql =
-        concat!("SELECT ", columns!(), " FROM resource r WHERE r.tenant = ?1 AND r.type = ?2 AND r.id = ?3");
+    let sql = concat!(
+        "SELECT ",
+        columns!(),
+        ", EXISTS (SELECT 1 FROM member m WHERE m.tenant = r.tenant AND m.member = r.key)
+         FROM resource r WHERE r.tenant = ?1 AND r.type = ?2 AND r.id = ?3"
+    );
     let mut statement = connection.prepare_cached(sql).map_err(failed)?;
-    statement.query_row(params![tenant, resource_type, id], row).optional().map_err(failed)
+    let found =
+        statement.query_row(params![tenant, resource_type, id], |found| Ok((row(found)?, found.get(6)?)));
+    found.optional().map_err(failed)
 }
 
 /// A group's members with keys above `after`, in the order of their keys.
@@ -107,6 +110,21 @@ pub(super) fn groups(connection: &Connection, tenant: i64, key: i64) -> Sql<Vec<
         Ok(GroupRef { id: row.get(0)?, display: row.get(1)?, direct: row.get(2)? })
     })?;
     groups.collect()
+}
+
+/// Which of these resources are members of a group.
+pub(super) fn grouped(
+    connection: &Connection,
+    tenant: i64,
+    keys: impl Iterator<Item = i64>,
+) -> Sql<HashSet<i64>> {
+    let keys = serde_json::Value::from_iter(keys).to_string();
+    // One cursor for all keys; a subquery in each row of the list would open one for each.
+    let mut statement = connection.prepare_cached(
+        "SELECT DISTINCT m.member FROM json_each(?2) k CROSS JOIN member m ON m.tenant = ?1 AND m.member = k.value",
+    )?;
+    let found = statement.query_map(params![tenant, keys], |row| row.get(0))?;
+    found.collect()
 }
 
 /// How many resources of a type a tenant has.

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::failure::{OpenError, Sql};
@@ -33,7 +34,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
 pub(super) fn open_reader(path: &Path, mmap_bytes: i64) -> Sql<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
-    connection.set_prepared_statement_cache_capacity(64);
+    keep_plans(&connection)?;
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update(None, "cache_size", -1024)?; // KiB
@@ -41,8 +42,15 @@ pub(super) fn open_reader(path: &Path, mmap_bytes: i64) -> Sql<Connection> {
     Ok(connection)
 }
 
-fn configure(connection: &Connection) -> Sql<()> {
+/// A statement is planned once, whatever is bound to it. Without this SQLite plans again each time a `LIMIT`
+/// is bound, which costs more than reading the page.
+fn keep_plans(connection: &Connection) -> Sql<()> {
     connection.set_prepared_statement_cache_capacity(64);
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
+}
+
+fn configure(connection: &Connection) -> Sql<()> {
+    keep_plans(connection)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // An acknowledged write is on disk, not only in the page cache of the machine.
     connection.pragma_update(None, "synchronous", "FULL")?;

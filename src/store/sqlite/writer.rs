@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::batch::{self, Job, WriteResult};
 use super::failure::{Sql, failed};
+use super::reader::Readers;
 use crate::store::metrics::StoreMetrics;
 use crate::store::{StoreError, TenantKey, Unit};
 
@@ -43,6 +44,7 @@ enum Message {
 /// The way to the writer's thread.
 pub(super) struct Writer {
     sender: mpsc::Sender<Message>,
+    readers: Readers,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -51,13 +53,14 @@ impl Writer {
     pub(super) fn start(
         connection: Connection,
         tenants: Tenants,
+        readers: Readers,
         metrics: StoreMetrics,
     ) -> std::io::Result<Self> {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        let worker = Worker { connection, tenants, metrics };
+        let worker = Worker { connection, tenants, readers: readers.clone(), metrics };
         let thread =
             std::thread::Builder::new().name("store-writer".into()).spawn(|| worker.run(receiver))?;
-        Ok(Self { sender, thread: Mutex::new(Some(thread)) })
+        Ok(Self { sender, readers, thread: Mutex::new(Some(thread)) })
     }
 
     /// Queues a write and waits until it is durable.
@@ -80,12 +83,14 @@ impl Writer {
         work: impl FnOnce(&Connection) -> Sql<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (answer, result) = oneshot::channel();
+        let readers = self.readers.clone();
         let message = Message::Run(Box::new(move |connection| {
             let done = connection.transaction().and_then(|transaction| {
                 let output = work(&transaction)?;
                 transaction.commit()?;
                 Ok(output)
             });
+            readers.committed();
             // Nobody listens when the caller has gone; the work is done all the same.
             let _ = answer.send(done.map_err(failed));
         }));
@@ -111,6 +116,7 @@ impl Writer {
 struct Worker {
     connection: Connection,
     tenants: Tenants,
+    readers: Readers,
     metrics: StoreMetrics,
 }
 
@@ -153,6 +159,7 @@ impl Worker {
         self.metrics.batch_size.observe(u32::try_from(jobs.len()).map_or(f64::MAX, f64::from));
         match batch::commit(&self.connection, &self.tenants, &self.metrics, jobs) {
             Ok(results) => {
+                self.readers.committed();
                 for (answer, result) in answers.into_iter().zip(results) {
                     // The client may have gone away.
                     let _ = answer.send(result);
