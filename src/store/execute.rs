@@ -160,7 +160,11 @@ async fn apply(
             let mut membership = Membership::of(row.key);
             membership.add(transaction, members).await?;
             membership.finish()?;
-            finish_load(transaction, resource_type, id, row, Load::ALL).await.map(Outcome::Created)
+            let load = Load { members: true, groups: false };
+            let mut resource = finish_load(transaction, resource_type, id, row, load).await?;
+            // Nothing can be said of it elsewhere yet.
+            resource.related.groups = resource_type.has_groups().then(Vec::new);
+            Ok(Outcome::Created(resource))
         }
         Command::Replace { resource_type, id, attributes, members, preconditions, load } => {
             let row = find(transaction, resource_type, id, preconditions).await?;
