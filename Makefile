@@ -106,7 +106,7 @@ build: ## The release binary
 .PHONY: generate
 generate: ## Regenerate crds/ and docs/reference/ from the Rust types
 	$(CARGO) run --locked --quiet -- crd --output-dir crds
-	$(CARGO) run --locked --quiet -- crd --output markdown --output-dir docs/reference
+	$(CARGO) run --locked --quiet -- crd --reference-dir docs/reference
 
 .PHONY: clean
 clean: ## Remove build output and the tools' cache

@@ -10,13 +10,13 @@ use serde_json::{Map, Value, json};
 use scim_operator::config::validate::{File, validate};
 use scim_operator::scim::bulk::BulkRequest;
 use scim_operator::scim::cursor;
-use scim_operator::scim::dialect::Dialect;
+use scim_operator::scim::dialect::{Dialect, Tolerated};
 use scim_operator::scim::etag::EntityTags;
 use scim_operator::scim::filter::{Expression, FilterLimits};
 use scim_operator::scim::list::{ListLimits, ListRequest};
 use scim_operator::scim::patch::{Patch, Step};
 use scim_operator::scim::path::AttributePath;
-use scim_operator::scim::schema::{Registry, Tolerated};
+use scim_operator::scim::schema::Registry;
 
 const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
 const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
@@ -241,20 +241,20 @@ proptest! {
 
     #[test]
     fn body_of_any_json_is_answered(body in json_value()) {
-        for dialect in [Dialect::Strict, Dialect::Generic] {
+        for dialect in Dialect::ALL {
             for resource_type in &Registry::core().resource_types {
-                let _ = resource_type.normalize(body.clone(), dialect.leniency(), &mut Tolerated::default());
+                let _ = resource_type.normalize(body.clone(), dialect.rules(), &mut Tolerated::default());
             }
         }
     }
 
     #[test]
     fn patch_of_any_json_is_answered(body in prop_oneof![operations(), json_value()]) {
-        for dialect in [Dialect::Strict, Dialect::Generic] {
+        for dialect in Dialect::ALL {
             for resource_type in &Registry::core().resource_types {
-                let (leniency, lenient_op) = (dialect.leniency(), dialect.lenient_op());
+                let rules = dialect.rules();
                 let compiled =
-                    Patch::compile(body.clone(), resource_type, leniency, lenient_op, &mut Tolerated::default());
+                    Patch::compile(body.clone(), resource_type, rules, &mut Tolerated::default());
                 let Ok(patch) = compiled else { continue };
                 let mut attributes = sample().as_object().expect("an object").clone();
                 let applied = patch.steps.iter().try_for_each(|step| match step {

@@ -173,6 +173,14 @@ impl From<IdentityProvider> for Dialect {
         match provider {
             IdentityProvider::Strict => Self::Strict,
             IdentityProvider::Generic => Self::Generic,
+            IdentityProvider::Okta => Self::Okta,
+            IdentityProvider::EntraID => Self::EntraID,
+            IdentityProvider::OneLogin => Self::OneLogin,
+            IdentityProvider::JumpCloud => Self::JumpCloud,
+            IdentityProvider::PingOne => Self::PingOne,
+            IdentityProvider::Authentik => Self::Authentik,
+            IdentityProvider::GoogleWorkspace => Self::GoogleWorkspace,
+            IdentityProvider::Keycloak => Self::Keycloak,
         }
     }
 }

@@ -81,6 +81,7 @@ pub struct ScimTenantSpec {
     pub path: Option<String>,
     /// How the identity provider's requests are read. `Strict`: the RFCs and nothing else. `Generic`: tolerant
     /// where the RFCs leave room (the case of `op`, booleans as strings, unknown attributes dropped and logged).
+    /// The others are `Generic` and what that identity provider needs beside it.
     #[serde(default)]
     pub identity_provider: IdentityProvider,
     /// How the identity provider proves who it is.
@@ -120,6 +121,14 @@ pub enum IdentityProvider {
     Strict,
     #[default]
     Generic,
+    Okta,
+    EntraID,
+    OneLogin,
+    JumpCloud,
+    PingOne,
+    Authentik,
+    GoogleWorkspace,
+    Keycloak,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -10,6 +10,8 @@ use hyper::header::AUTHORIZATION;
 use sha2::{Digest, Sha256};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 
+use crate::scim::dialect::Rule;
+
 use super::respond::Failure;
 use super::serving::{Serving, Tenant, Token};
 
@@ -19,6 +21,8 @@ pub struct Authenticated {
     pub tenant: Arc<Tenant>,
     /// Which of its tokens, by index.
     pub token: usize,
+    /// Whether it came without `Bearer`.
+    pub bare: bool,
 }
 
 impl Authenticated {
@@ -30,10 +34,13 @@ impl Authenticated {
 }
 
 /// Finds the tenant of a path segment and checks the request's token against all of its tokens.
+///
+/// Where the tenant's dialect allows it, the token may stand alone in the header. Whether it does
+/// shows in no answer but the one that lets in.
 pub fn authenticate(serving: &Serving, path: &str, headers: &HeaderMap) -> Result<Authenticated, Failure> {
+    const WHAT_TO_SEND: &str = "send the tenant's token as `Authorization: Bearer TOKEN`";
     let tenant = serving.tenant(path);
-    let token = bearer(headers)
-        .ok_or(Failure::Unauthenticated("send the tenant's token as `Authorization: Bearer TOKEN`"))?;
+    let (token, bare) = token(headers).ok_or(Failure::Unauthenticated(WHAT_TO_SEND))?;
     let digest: [u8; 32] = Sha256::digest(token).into();
     let nobody = [Token { name: "".into(), digest: [0; 32] }];
     let tokens = tenant.map_or(&nobody[..], |tenant| &tenant.tokens[..]);
@@ -43,19 +50,25 @@ pub fn authenticate(serving: &Serving, path: &str, headers: &HeaderMap) -> Resul
         found.conditional_assign(&index, token.digest.ct_eq(&digest));
     }
     match (tenant, usize::try_from(found)) {
-        (Some(tenant), Ok(token)) if found != u32::MAX => {
-            Ok(Authenticated { tenant: Arc::clone(tenant), token })
+        (Some(tenant), Ok(token))
+            if found != u32::MAX && (!bare || tenant.dialect.rules().has(Rule::BareToken)) =>
+        {
+            Ok(Authenticated { tenant: Arc::clone(tenant), token, bare })
         }
+        _ if bare => Err(Failure::Unauthenticated(WHAT_TO_SEND)),
         _ => Err(Failure::Unauthenticated(
             "the token is not one of this tenant's; check the token and the tenant in the URL",
         )),
     }
 }
 
-/// The token of `Authorization: Bearer TOKEN`; the scheme's case does not matter (RFC 9110 section 11.1).
-fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
-    let value = headers.get(AUTHORIZATION)?.as_bytes();
-    let (scheme, token) = value.split_at_checked(7)?;
-    let token = token.trim_ascii();
-    (scheme.eq_ignore_ascii_case(b"bearer ") && !token.is_empty()).then_some(token)
+/// The token of `Authorization: Bearer TOKEN`, or all of another header, and whether it is that. The
+/// scheme's case does not matter (RFC 9110 section 11.1).
+fn token(headers: &HeaderMap) -> Option<(&[u8], bool)> {
+    let value = headers.get(AUTHORIZATION)?.as_bytes().trim_ascii();
+    let (token, bare) = match value.split_at_checked(7) {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"bearer ") => (token.trim_ascii(), false),
+        _ => (value, true),
+    };
+    (!token.is_empty()).then_some((token, bare))
 }

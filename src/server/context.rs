@@ -1,14 +1,16 @@
 //! [`Context`]: what every operation of a request has at hand, and the steps they share.
 
+use std::sync::atomic::Ordering;
+
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, IF_MATCH, IF_NONE_MATCH};
 
+use crate::scim::dialect::{Dialect, Tolerated, Use};
 use crate::scim::error::ScimError;
 use crate::scim::etag::Preconditions;
 use crate::scim::projection::Projection;
 use crate::scim::representation;
 use crate::scim::resource::Resource;
-use crate::scim::schema::Tolerated;
 use crate::store::{Command, Outcome, Refusal, StoreError, Unit, UnitResult};
 
 use super::App;
@@ -78,17 +80,26 @@ impl Context<'_> {
         }
     }
 
-    /// Counts and logs by name what the dialect let pass.
+    /// Counts the dialect's rules that applied, and logs each with the names it applied to. What a
+    /// rule drops is worth a line at any time. Counts those that another dialect would have applied,
+    /// and says so once.
     pub fn note(&self, tolerated: &Tolerated) {
-        let Tolerated { unknown_attributes, string_booleans } = tolerated;
-        for (kind, names) in [("unknown_attribute", unknown_attributes), ("string_boolean", string_booleans)]
-        {
-            if names.is_empty() {
-                continue;
+        let (tenant, request_id) = (&self.tenant.key.0, self.request_id);
+        for Use { rule, count, names } in tolerated.uses() {
+            let (name, attributes) = (rule.name(), shown(names));
+            self.app.metrics.dialect_rule(tenant, name, *count);
+            if rule.drops() {
+                tracing::info!(%tenant, request_id, rule = name, attributes, "a dialect rule applied: dropped what the schema does not define");
+            } else {
+                tracing::debug!(%tenant, request_id, rule = name, attributes, "a dialect rule applied");
             }
-            let tenant = &self.tenant.key.0;
-            self.app.metrics.tolerated(tenant, kind, names.len());
-            tracing::info!(%tenant, request_id = self.request_id, kind, attributes = shown(names), "tolerated what the schema does not define");
+        }
+        for rule in tolerated.missed() {
+            self.app.metrics.dialect_rule_missed(tenant, rule.name());
+            if !self.tenant.advised.swap(true, Ordering::Relaxed) {
+                let providers: Vec<Dialect> = Dialect::with(*rule).collect();
+                tracing::warn!(%tenant, request_id, rule = rule.name(), ?providers, "a request needed a dialect rule that this tenant's identityProvider does not have; set it to one of these if that is where requests come from");
+            }
         }
     }
 

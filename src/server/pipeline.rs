@@ -28,6 +28,7 @@ use hyper::header::{HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Request, Response};
 
+use crate::scim::dialect::{Rule, Tolerated};
 use crate::scim::error::ScimError;
 use crate::telemetry::access_log::Record;
 
@@ -140,6 +141,11 @@ where
         parameters: Parameters::parse(head.uri.query())?,
         request_id: &trace.request_id,
     };
+    if authenticated.bare {
+        let mut tolerated = Tolerated::default();
+        tolerated.report(Rule::BareToken, "Authorization");
+        context.note(&tolerated);
+    }
     let object = |limit: u64| read_object(&head.headers, body, limit);
     let limits = &tenant.limits;
 

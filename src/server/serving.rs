@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use ipnet::IpNet;
 
@@ -35,6 +36,8 @@ pub struct Tenant {
     pub suspended: bool,
     /// Purge its data when it goes.
     pub purge_on_removal: bool,
+    /// Whether the log has said already that another dialect fits its requests better.
+    pub advised: AtomicBool,
     /// The tokens that are accepted.
     pub tokens: Vec<Token>,
 }
@@ -118,6 +121,7 @@ impl Tenant {
             limits: *limits,
             suspended: *suspended,
             purge_on_removal: *purge_on_removal,
+            advised: AtomicBool::new(false),
             tokens,
         }
     }

@@ -17,7 +17,8 @@ pub struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
     durations: Family<OperationLabels, Histogram>,
-    tolerated: Family<ToleratedLabels, Counter>,
+    dialect_rules: Family<RuleLabels, Counter>,
+    dialect_rules_missed: Family<RuleLabels, Counter>,
     generation: Gauge,
     tenants: Gauge,
     connections: Gauge,
@@ -37,9 +38,9 @@ struct OperationLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ToleratedLabels {
+struct RuleLabels {
     tenant: Arc<str>,
-    kind: &'static str,
+    rule: &'static str,
 }
 
 /// From a quarter of a millisecond to eight seconds, doubling.
@@ -53,7 +54,8 @@ impl Metrics {
         let mut registry = Registry::default();
         let requests = Family::<RequestLabels, Counter>::default();
         let durations = Family::<OperationLabels, Histogram>::new_with_constructor(latency);
-        let tolerated = Family::<ToleratedLabels, Counter>::default();
+        let dialect_rules = Family::<RuleLabels, Counter>::default();
+        let dialect_rules_missed = Family::<RuleLabels, Counter>::default();
         let (generation, tenants, connections) = (Gauge::default(), Gauge::default(), Gauge::default());
         let panics = Counter::default();
         registry.register(
@@ -66,7 +68,16 @@ impl Metrics {
             "From a request's head to its answer",
             durations.clone(),
         );
-        registry.register("scim_tolerated", "Deviations from the RFCs that a tenant's dialect let pass, by kind; the log has the attribute names", tolerated.clone());
+        registry.register(
+            "scim_dialect_rules",
+            "Times a rule of a tenant's dialect made a request standard; the log has the attribute names",
+            dialect_rules.clone(),
+        );
+        registry.register(
+            "scim_dialect_rules_missed",
+            "Requests of a Generic tenant that another dialect would have made standard, by the rule that it has",
+            dialect_rules_missed.clone(),
+        );
         registry.register(
             "scim_config_generation",
             "Configurations applied since the start",
@@ -85,7 +96,17 @@ impl Metrics {
             Info::new([("version", env!("CARGO_PKG_VERSION"))]),
         );
         others(&mut registry);
-        Self { registry, requests, durations, tolerated, generation, tenants, connections, panics }
+        Self {
+            registry,
+            requests,
+            durations,
+            dialect_rules,
+            dialect_rules_missed,
+            generation,
+            tenants,
+            connections,
+            panics,
+        }
     }
 
     /// Counts one request. `tenant` is empty when none was authenticated: its name came from a stranger.
@@ -94,10 +115,16 @@ impl Metrics {
         self.durations.get_or_create(&OperationLabels { operation }).observe(duration.as_secs_f64());
     }
 
-    /// Counts what a dialect let pass.
-    pub fn tolerated(&self, tenant: &Arc<str>, kind: &'static str, count: usize) {
-        let labels = ToleratedLabels { tenant: Arc::clone(tenant), kind };
-        self.tolerated.get_or_create(&labels).inc_by(count as u64);
+    /// Counts a request that needed a rule of another dialect.
+    pub fn dialect_rule_missed(&self, tenant: &Arc<str>, rule: &'static str) {
+        let labels = RuleLabels { tenant: Arc::clone(tenant), rule };
+        self.dialect_rules_missed.get_or_create(&labels).inc();
+    }
+
+    /// Counts the uses of a dialect's rule.
+    pub fn dialect_rule(&self, tenant: &Arc<str>, rule: &'static str, count: u64) {
+        let labels = RuleLabels { tenant: Arc::clone(tenant), rule };
+        self.dialect_rules.get_or_create(&labels).inc_by(count);
     }
 
     /// Counts a configuration that took effect.

@@ -166,8 +166,8 @@ async fn unknown_attributes_are_refused_by_strict_and_dropped_by_generic() {
     assert_eq!(generic.body.get("favouriteColour"), None);
     let metrics = server.app.metrics().encode().unwrap();
     for line in [
-        r#"scim_tolerated_total{tenant="identity/globex",kind="unknown_attribute"} 1"#,
-        r#"scim_tolerated_total{tenant="identity/globex",kind="string_boolean"} 1"#,
+        r#"scim_dialect_rules_total{tenant="identity/globex",rule="unknown_attribute"} 1"#,
+        r#"scim_dialect_rules_total{tenant="identity/globex",rule="string_boolean"} 1"#,
     ] {
         assert!(metrics.contains(line), "{metrics}");
     }

@@ -9,13 +9,14 @@
 
 use std::sync::Arc;
 
+use scim_operator::scim::dialect::{Rules, Tolerated};
 use scim_operator::scim::error::ScimError;
 use scim_operator::scim::etag::Preconditions;
 use scim_operator::scim::filter::{Expression, Filter, FilterLimits};
 use scim_operator::scim::patch::Patch;
 use scim_operator::scim::path::AttributePath;
 use scim_operator::scim::resource::{Attributes, Load, Resource};
-use scim_operator::scim::schema::{Leniency, Registry, ResourceType, Tolerated};
+use scim_operator::scim::schema::{Registry, ResourceType};
 use scim_operator::store::{
     Command, Listing, Outcome, Page, Query, Refusal, Sort, Store, TenantKey, Unit, UnitResult,
 };
@@ -24,7 +25,7 @@ use serde_json::{Value, json};
 use crate::backend::Backend;
 
 pub(crate) const BASE: &str = "http://localhost/acme/scim/v2";
-const STRICT: Leniency = Leniency { drop_unknown: false, string_booleans: false };
+const STRICT: Rules = Rules::NONE;
 
 /// One tenant's view of a store.
 #[derive(Clone)]
@@ -89,7 +90,7 @@ impl Tenant {
     ) -> Command {
         let body =
             json!({"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": operations});
-        let patch = Patch::compile(body, resource_type, STRICT, false, &mut Tolerated::default()).unwrap();
+        let patch = Patch::compile(body, resource_type, STRICT, &mut Tolerated::default()).unwrap();
         Command::Patch {
             resource_type: Arc::clone(resource_type),
             id: id.into(),

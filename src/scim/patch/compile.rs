@@ -6,25 +6,18 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::{AttributeChange, MAX_OPERATIONS, Op, PATCH_SCHEMA, Patch, Step, Unmatched, members};
+use crate::scim::dialect::{Rule, Rules, Tolerated};
 use crate::scim::error::ScimError;
 use crate::scim::filter::{Filter, Literal, Operator};
 use crate::scim::path::{AttributePath, PatchPath};
-use crate::scim::schema::{
-    AttributeRef, AttributeType, Leniency, Mutability, ResourceType, Returned, Tolerated,
-};
+use crate::scim::schema::{AttributeRef, AttributeType, Mutability, ResourceType, Returned};
 
 impl Patch {
-    /// Compiles a PATCH body.
-    ///
-    /// `lenient_op` takes what clients send beside the RFC: any case of `op`; `remove` with a list of
-    /// the values to remove; dotted and URN-qualified names in a path-less value, where read-only
-    /// attributes are skipped; `add` with a value filter that matches nothing, which makes the value
-    /// that the filter describes; `remove` with one, which does nothing.
+    /// Compiles a PATCH body; `rules` takes what clients send beside the RFC.
     pub fn compile(
         body: Value,
         resource_type: &ResourceType,
-        leniency: Leniency,
-        lenient_op: bool,
+        rules: Rules,
         tolerated: &mut Tolerated,
     ) -> Result<Self, ScimError> {
         let Value::Object(mut body) = body else {
@@ -49,7 +42,7 @@ impl Patch {
             )));
         }
         let steps = Vec::with_capacity(operations.len());
-        let mut compiler = Compiler { resource_type, leniency, lenient: lenient_op, tolerated, steps };
+        let mut compiler = Compiler { resource_type, rules, tolerated, steps };
         for (index, operation) in operations.into_iter().enumerate() {
             compiler.operation(operation).map_err(|mut error| {
                 error.detail.insert_str(0, &format!("Operations[{index}]: "));
@@ -68,8 +61,7 @@ fn take(object: &mut Map<String, Value>, name: &str) -> Option<Value> {
 
 pub(super) struct Compiler<'a> {
     pub(super) resource_type: &'a ResourceType,
-    pub(super) leniency: Leniency,
-    pub(super) lenient: bool,
+    pub(super) rules: Rules,
     pub(super) tolerated: &'a mut Tolerated,
     pub(super) steps: Vec<Step>,
 }
@@ -94,15 +86,24 @@ impl Compiler<'_> {
         }
     }
 
-    fn op(&self, op: Option<Value>) -> Result<Op, ScimError> {
+    /// Whether a rule applies to something of this name; reported when it does.
+    pub(super) fn applies(&mut self, rule: Rule, name: impl Into<String>) -> bool {
+        let applies = self.rules.has(rule);
+        if applies {
+            self.tolerated.report(rule, name);
+        }
+        applies
+    }
+
+    fn op(&mut self, op: Option<Value>) -> Result<Op, ScimError> {
         let Some(Value::String(op)) = op else {
             return Err(ScimError::invalid_syntax(
                 "op is missing; it must be \"add\", \"remove\" or \"replace\"",
             ));
         };
         let known = [("add", Op::Add), ("remove", Op::Remove), ("replace", Op::Replace)];
-        let found =
-            known.into_iter().find(|(name, _)| op == *name || self.lenient && op.eq_ignore_ascii_case(name));
+        let found = known.into_iter().find(|(name, _)| op.eq_ignore_ascii_case(name));
+        let found = found.filter(|(name, _)| op == *name || self.applies(Rule::OpCase, *name));
         found.map(|(_, op)| op).ok_or_else(|| {
             let shown: String = op.chars().take(40).collect();
             ScimError::invalid_syntax(format!("op must be \"add\", \"remove\" or \"replace\", not {shown:?}"))
@@ -127,7 +128,7 @@ impl Compiler<'_> {
                 self.unknown(&shown, &AttributePath { schema, attribute, sub_attribute: None })?;
                 continue;
             };
-            let skipped = self.lenient && is_read_only(&target);
+            let skipped = is_read_only(&target) && self.applies(Rule::ReadOnlyInPatch, target.to_string());
             if !skipped {
                 self.change(op, target, None, Some(value))?;
             }
@@ -136,7 +137,7 @@ impl Compiler<'_> {
     }
 
     /// The attribute that a member of a path-less value names.
-    fn named(&self, name: &str, extension: Option<&str>) -> Option<AttributeRef> {
+    fn named(&mut self, name: &str, extension: Option<&str>) -> Option<AttributeRef> {
         let (schema, attribute) = (extension.map(str::to_owned), name.to_owned());
         if let Some(found) =
             self.resource_type.resolve(&AttributePath { schema, attribute, sub_attribute: None })
@@ -148,7 +149,7 @@ impl Compiler<'_> {
             path.schema = extension.map(str::to_owned);
         }
         let found = self.resource_type.resolve(&path)?;
-        (self.lenient || is_extension(&found)).then_some(found)
+        (is_extension(&found) || self.applies(Rule::QualifiedNames, found.to_string())).then_some(found)
     }
 
     fn at_path(&mut self, op: Op, path: &PatchPath, value: Option<Value>) -> Result<(), ScimError> {
@@ -171,8 +172,7 @@ impl Compiler<'_> {
     /// An attribute that no schema defines: refused, or dropped and reported.
     fn unknown(&mut self, name: &str, path: &AttributePath) -> Result<(), ScimError> {
         let shown: String = name.chars().take(100).collect();
-        if self.leniency.drop_unknown {
-            self.tolerated.report_unknown(shown);
+        if self.applies(Rule::UnknownAttribute, shown.as_str()) {
             return Ok(());
         }
         let (resource_type, hint) = (&self.resource_type.name, self.resource_type.hint(path));
@@ -237,7 +237,7 @@ impl Compiler<'_> {
         value: Option<Value>,
     ) -> Result<(), ScimError> {
         let value = value.filter(|value| !value.is_null());
-        if value.is_some() && !self.lenient {
+        if value.is_some() && !self.applies(Rule::RemoveWithValue, target.to_string()) {
             return Err(ScimError::invalid_syntax(format!(
                 "remove takes no value; name what to remove in the path ({}[value eq \"…\"])",
                 target.attribute.name
@@ -259,7 +259,8 @@ impl Compiler<'_> {
         if value.is_none() && target.leaf().required && (target.sub_attribute.is_some() || filter.is_none()) {
             return Err(ScimError::mutability(format!("{target} is required and cannot be removed")));
         }
-        let unmatched = if self.lenient { Unmatched::Ignore } else { Unmatched::Refuse };
+        let ignored = self.rules.has(Rule::RemoveUnmatched);
+        let unmatched = if ignored { Unmatched::Ignore } else { Unmatched::Refuse };
         let filter = filter.map(|filter| (filter, unmatched));
         self.push(AttributeChange { op: Op::Remove, target, filter, value });
         Ok(())
@@ -286,7 +287,8 @@ impl Compiler<'_> {
         {
             self.clear_nulls(&target, &value);
         }
-        let clears = value.is_null() || value.is_array();
+        let empty = self.rules.has(Rule::EmptyClears) && value.as_str().is_some_and(str::is_empty);
+        let clears = value.is_null() || value.is_array() || empty;
         let mut normalized = self.normalize(&target, value)?;
         if target.attribute.mutability == Mutability::WriteOnly
             && target.attribute.returned == Returned::Never
@@ -308,10 +310,17 @@ impl Compiler<'_> {
             return Err(ScimError::invalid_value(format!("{target} is required and cannot be cleared")));
         }
         let filter = filter.map(|filter| {
+            let makes = match op {
+                Op::Add => self.rules.has(Rule::AddByFilter),
+                Op::Replace => self.rules.has(Rule::ReplaceByFilter),
+                Op::Remove => false,
+            };
             let unmatched = match (&normalized, described(&filter)) {
-                (Some(value), Some(element)) if self.lenient && op == Op::Add => {
+                (Some(value), Some(element)) if makes => {
                     Unmatched::Append(completed(element, &target, value))
                 }
+                // What is to be cleared is not there.
+                (None, _) if makes => Unmatched::Ignore,
                 _ => Unmatched::Refuse,
             };
             (filter, unmatched)
@@ -338,7 +347,7 @@ impl Compiler<'_> {
         target: &AttributeRef,
         value: Value,
     ) -> Result<Option<Value>, ScimError> {
-        self.resource_type.normalize_value(target, value, self.leniency, self.tolerated)
+        self.resource_type.normalize_value(target, value, self.rules, self.tolerated)
     }
 
     fn push(&mut self, change: AttributeChange) {

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::compile::Compiler;
 use super::{Op, Step};
+use crate::scim::dialect::Rule;
 use crate::scim::error::ScimError;
 use crate::scim::filter::{Filter, Literal, Operator, fold};
 use crate::scim::member::MemberChange;
@@ -43,7 +44,9 @@ impl Compiler<'_> {
                     return Err(ScimError::mutability("members.value is immutable; remove members instead"));
                 }
                 None => MemberChange::Clear,
-                Some(value) if self.lenient => MemberChange::Remove(self.member_ids(target, value)?),
+                Some(value) if self.applies(Rule::RemoveWithValue, "members") => {
+                    MemberChange::Remove(self.member_ids(target, value)?)
+                }
                 Some(_) => {
                     return Err(ScimError::invalid_syntax(
                         "remove takes no value; name the member in the path (members[value eq \"ID\"])",
@@ -68,9 +71,9 @@ impl Compiler<'_> {
 
     /// The ids in a value of `members` or `members.value`, each once.
     fn member_ids(&mut self, target: &AttributeRef, value: Value) -> Result<Vec<String>, ScimError> {
-        let bare = self.lenient || target.sub_attribute.is_some();
-        let member = |value: Value| match value {
-            Value::String(id) if bare => json!({"value": id}),
+        let ids = target.sub_attribute.is_some();
+        let mut member = |value: Value| match value {
+            Value::String(id) if ids || self.applies(Rule::BareMember, "members") => json!({"value": id}),
             value => value,
         };
         let value = match value {

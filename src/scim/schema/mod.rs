@@ -16,7 +16,7 @@ pub use model::{
     Attribute, AttributeRef, AttributeType, Mutability, Registry, ResourceType, Returned, Schema,
     SchemaExtension, Uniqueness,
 };
-pub use normalize::{Leniency, Normalized, Tolerated, member_ids};
+pub use normalize::{Normalized, member_ids};
 
 /// URN of the core User schema.
 pub const USER_SCHEMA: &str = "urn:ietf:params:scim:schemas:core:2.0:User";

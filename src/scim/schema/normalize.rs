@@ -13,32 +13,12 @@ use super::core::common_attributes;
 use super::model::{Attribute, AttributeRef, AttributeType, Mutability, ResourceType};
 use super::succeed::one_primary;
 use super::value;
+use crate::scim::dialect::{Rule, Rules, Tolerated};
 use crate::scim::error::ScimError;
 use crate::scim::resource::Attributes;
 
-/// How many names one request's [`Tolerated`] keeps, so that a log line stays a line.
-const MAX_REPORTED: usize = 32;
 /// How much of a name that a client made up is repeated to it, or logged.
 const MAX_NAME_CHARS: usize = 100;
-
-/// How [`ResourceType::normalize`] treats what the schema leaves open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Leniency {
-    /// Drop attributes that the schema does not define, and report them, instead of refusing them.
-    /// The same for URNs in `schemas`, which may then also be missing.
-    pub drop_unknown: bool,
-    /// Take `"true"`/`"False"` for booleans (and report it).
-    pub string_booleans: bool,
-}
-
-/// What was tolerated in a request: attribute names only, never values, so that it can be logged.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tolerated {
-    /// Attributes that were dropped because no schema defines them.
-    pub unknown_attributes: Vec<String>,
-    /// Attributes whose boolean came as a string.
-    pub string_booleans: Vec<String>,
-}
 
 /// A request body made standard: what to store, and what to do to the membership table.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,7 +37,7 @@ impl ResourceType {
     pub fn normalize(
         &self,
         body: Value,
-        leniency: Leniency,
+        rules: Rules,
         tolerated: &mut Tolerated,
     ) -> Result<Normalized, ScimError> {
         let Value::Object(body) = body else {
@@ -69,7 +49,7 @@ impl ResourceType {
         };
         let sends_members =
             self.has_members() && body.keys().any(|name| name.eq_ignore_ascii_case("members"));
-        let mut check = Check { resource_type: self, leniency, tolerated };
+        let mut check = Check { resource_type: self, rules, tolerated };
         let attributes: Vec<&Arc<Attribute>> = self.top_level().collect();
         let mut attributes = check.object(&attributes, body, None)?;
         check.schemas(attributes.get("schemas"))?;
@@ -89,10 +69,10 @@ impl ResourceType {
         &self,
         attribute: &AttributeRef,
         value: Value,
-        leniency: Leniency,
+        rules: Rules,
         tolerated: &mut Tolerated,
     ) -> Result<Option<Value>, ScimError> {
-        let mut check = Check { resource_type: self, leniency, tolerated };
+        let mut check = Check { resource_type: self, rules, tolerated };
         let extension =
             attribute.extension.as_deref().map(|urn| Place { parent: None, step: Step::Name(urn) });
         let place = Place { parent: extension.as_ref(), step: Step::Name(&attribute.attribute.name) };
@@ -172,7 +152,7 @@ impl fmt::Display for Place<'_> {
 
 struct Check<'a> {
     resource_type: &'a ResourceType,
-    leniency: Leniency,
+    rules: Rules,
     tolerated: &'a mut Tolerated,
 }
 
@@ -236,6 +216,10 @@ impl Check<'_> {
     ) -> Result<Option<Value>, ScimError> {
         let elements = match value {
             Value::Null => return Ok(None),
+            Value::String(text) if text.is_empty() && self.rules.has(Rule::EmptyClears) => {
+                self.tolerated.report(Rule::EmptyClears, place.to_string());
+                return Ok(None);
+            }
             Value::Array(elements) => elements,
             other => {
                 return Err(ScimError::invalid_value(format!(
@@ -259,6 +243,9 @@ impl Check<'_> {
             values.extend(value);
         }
         remove_duplicates(&mut values);
+        if self.rules.has(Rule::FirstPrimary) && keep_first_primary(&mut values) {
+            self.tolerated.report(Rule::FirstPrimary, place.to_string());
+        }
         one_primary(attribute, &values, place)?;
         Ok(if values.is_empty() { None } else { Some(Value::Array(values)) })
     }
@@ -271,15 +258,19 @@ impl Check<'_> {
     ) -> Result<Option<Value>, ScimError> {
         match (attribute.kind, value) {
             (_, Value::Null) => Ok(None),
+            (_, Value::String(text)) if text.is_empty() && self.rules.has(Rule::EmptyClears) => {
+                self.tolerated.report(Rule::EmptyClears, place.to_string());
+                Ok(None)
+            }
             (AttributeType::Complex, Value::Object(value)) => {
                 let value = self.object(&attribute.sub_attributes, value, Some(place))?;
                 Ok(if value.is_empty() { None } else { Some(Value::Object(value)) })
             }
-            (AttributeType::Boolean, Value::String(text)) if self.leniency.string_booleans => {
+            (AttributeType::Boolean, Value::String(text)) if self.rules.has(Rule::StringBoolean) => {
                 let Some(boolean) = value::boolean_text(&text) else {
                     return Err(ScimError::invalid_value(format!("\"{place}\" must be true or false")));
                 };
-                report(&mut self.tolerated.string_booleans, place.to_string());
+                self.tolerated.report(Rule::StringBoolean, place.to_string());
                 Ok(Some(Value::Bool(boolean)))
             }
             (kind, value) => match value::fault(kind, &value) {
@@ -298,8 +289,8 @@ impl Check<'_> {
     ) -> Result<(), ScimError> {
         let shown: String = name.chars().take(MAX_NAME_CHARS).collect();
         let path = Place { parent: place, step: Step::Name(&shown) };
-        if self.leniency.drop_unknown {
-            report(&mut self.tolerated.unknown_attributes, path.to_string());
+        if self.rules.has(Rule::UnknownAttribute) {
+            self.tolerated.report(Rule::UnknownAttribute, path.to_string());
             return Ok(());
         }
         let names = attributes.iter().map(|attribute| attribute.as_ref().name.as_str());
@@ -325,8 +316,8 @@ impl Check<'_> {
                 continue;
             }
             let shown: String = urn.chars().take(MAX_NAME_CHARS).collect();
-            if self.leniency.drop_unknown {
-                report(&mut self.tolerated.unknown_attributes, format!("schemas[{shown}]"));
+            if self.rules.has(Rule::UnknownSchema) {
+                self.tolerated.report(Rule::UnknownSchema, shown);
                 continue;
             }
             let hint = match closest(urn, known.iter().map(|id| id.as_str())) {
@@ -339,23 +330,14 @@ impl Check<'_> {
             )));
         }
         let has_base = given.iter().filter_map(Value::as_str).any(|urn| urn.eq_ignore_ascii_case(base));
-        if has_base || self.leniency.drop_unknown {
+        if has_base {
+            return Ok(());
+        }
+        if self.rules.has(Rule::MissingSchemas) {
+            self.tolerated.report(Rule::MissingSchemas, "schemas");
             return Ok(());
         }
         Err(ScimError::invalid_value(format!("\"schemas\" is required and must contain {base:?}")))
-    }
-}
-
-impl Tolerated {
-    /// Notes an attribute that was dropped.
-    pub(in crate::scim) fn report_unknown(&mut self, name: String) {
-        report(&mut self.unknown_attributes, name);
-    }
-}
-
-fn report(names: &mut Vec<String>, name: String) {
-    if names.len() < MAX_REPORTED && !names.contains(&name) {
-        names.push(name);
     }
 }
 
@@ -379,4 +361,11 @@ fn remove_duplicates(values: &mut Vec<Value>) {
         let mut keep = keep.into_iter();
         values.retain(|_| keep.next().unwrap_or(true));
     }
+}
+
+/// Takes the primary mark from all values but the first that has it; whether there was one to take.
+fn keep_first_primary(values: &mut [Value]) -> bool {
+    let marks = values.iter_mut().filter_map(|value| value.get_mut("primary"));
+    let others = marks.filter(|mark| **mark == Value::Bool(true)).skip(1);
+    others.map(|mark| *mark = Value::Bool(false)).count() > 0
 }

@@ -10,11 +10,11 @@ use uuid::Uuid;
 use crate::scim::bulk::{
     BulkOperation, BulkRequest, BulkResult, Method, PlannedOperation, PlannedUnit, write_response,
 };
+use crate::scim::dialect::Tolerated;
 use crate::scim::error::ScimError;
 use crate::scim::etag::{EntityTags, Preconditions};
 use crate::scim::representation;
 use crate::scim::resource::Load;
-use crate::scim::schema::Tolerated;
 use crate::server::context::{Context, unexpected};
 use crate::server::respond::{Answer, Failure};
 use crate::store::{Command, Outcome, Refusal, Unit};

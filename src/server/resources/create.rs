@@ -5,8 +5,9 @@ use std::sync::Arc;
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::scim::dialect::Tolerated;
 use crate::scim::error::ScimError;
-use crate::scim::schema::{ResourceType, Tolerated};
+use crate::scim::schema::ResourceType;
 use crate::server::context::{Context, unexpected};
 use crate::server::respond::{Answer, Failure};
 use crate::server::serving::Tenant;
@@ -17,10 +18,11 @@ pub fn command(
     tenant: &Tenant,
     kind: &Arc<ResourceType>,
     id: String,
-    body: Value,
+    mut body: Value,
     tolerated: &mut Tolerated,
 ) -> Result<Command, ScimError> {
-    let normalized = kind.normalize(body, tenant.dialect.leniency(), tolerated)?;
+    tenant.dialect.rewrite_resource(kind, &mut body, tolerated);
+    let normalized = kind.normalize(body, tenant.dialect.rules(), tolerated)?;
     Ok(Command::Create {
         resource_type: Arc::clone(kind),
         id,
@@ -33,9 +35,9 @@ pub fn command(
 pub async fn answer(context: &Context<'_>, kind: &Arc<ResourceType>, body: Value) -> Result<Answer, Failure> {
     let projection = context.projection()?;
     let mut tolerated = Tolerated::default();
-    let command = command(context.tenant, kind, Uuid::now_v7().to_string(), body, &mut tolerated)?;
+    let command = command(context.tenant, kind, Uuid::now_v7().to_string(), body, &mut tolerated);
     context.note(&tolerated);
-    match context.write(command).await? {
+    match context.write(command?).await? {
         Outcome::Created(resource) => Ok(context.show(201, &resource, &projection)),
         other => Err(unexpected(Some(&Ok(vec![other]))).into()),
     }

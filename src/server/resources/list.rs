@@ -1,10 +1,12 @@
 //! `GET /Users` and `GET /` (RFC 7644 section 3.4.2, RFC 9865).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use crate::scim::cursor::{self, Cursor};
+use crate::scim::dialect::Tolerated;
 use crate::scim::error::ScimError;
 use crate::scim::filter::FilterLimits;
 use crate::scim::list::{ListLimits, ListRequest, PageRequest, Paging, write_response};
@@ -21,8 +23,31 @@ pub const CURSOR_LIFETIME_SECONDS: u64 = 600;
 
 /// 200 with a page; all types when `kind` is `None`.
 pub async fn answer(context: &Context<'_>, kind: Option<&Arc<ResourceType>>) -> Result<Answer, Failure> {
-    let request = ListRequest::from_query(context.parameters.all(), &limits(context.tenant))?;
+    let mut tolerated = Tolerated::default();
+    let parameters: Vec<(&str, Cow<'_, str>)> = context
+        .parameters
+        .all()
+        .iter()
+        .map(|(name, value)| {
+            let is_filter = name.eq_ignore_ascii_case("filter");
+            let value =
+                if is_filter { rewrite(context, kind, value, &mut tolerated) } else { value.as_ref().into() };
+            (name.as_ref(), value)
+        })
+        .collect();
+    context.note(&tolerated);
+    let request = ListRequest::from_query(&parameters, &limits(context.tenant))?;
     run(context, kind, &request).await
+}
+
+/// A filter, made standard by the tenant's dialect.
+pub fn rewrite<'t>(
+    context: &Context<'_>,
+    kind: Option<&Arc<ResourceType>>,
+    filter: &'t str,
+    tolerated: &mut Tolerated,
+) -> Cow<'t, str> {
+    context.tenant.dialect.rewrite_filter(kind.map(AsRef::as_ref), filter, tolerated)
 }
 
 /// What a tenant allows a list request.

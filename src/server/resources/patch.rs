@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::scim::dialect::Tolerated;
 use crate::scim::error::ScimError;
 use crate::scim::etag::Preconditions;
 use crate::scim::patch::Patch;
 use crate::scim::projection::Projection;
 use crate::scim::resource::Load;
-use crate::scim::schema::{ResourceType, Tolerated};
+use crate::scim::schema::ResourceType;
 use crate::server::context::{Context, unexpected};
 use crate::server::respond::{Answer, Failure};
 use crate::server::serving::Tenant;
@@ -20,13 +21,13 @@ pub fn command(
     tenant: &Tenant,
     kind: &Arc<ResourceType>,
     id: &str,
-    body: Value,
+    mut body: Value,
     preconditions: Preconditions,
     load: Load,
     tolerated: &mut Tolerated,
 ) -> Result<Command, ScimError> {
-    let dialect = tenant.dialect;
-    let patch = Patch::compile(body, kind, dialect.leniency(), dialect.lenient_op(), tolerated)?;
+    tenant.dialect.rewrite_patch(kind, &mut body, tolerated);
+    let patch = Patch::compile(body, kind, tenant.dialect.rules(), tolerated)?;
     Ok(Command::Patch {
         resource_type: Arc::clone(kind),
         id: id.to_owned(),
@@ -48,9 +49,9 @@ pub async fn answer(
     let silent = kind.has_members() && projection == Projection::Default;
     let load = if silent { Load::WITHOUT_MEMBERS } else { projection.load(kind) };
     let mut tolerated = Tolerated::default();
-    let command = command(context.tenant, kind, id, body, context.preconditions()?, load, &mut tolerated)?;
+    let command = command(context.tenant, kind, id, body, context.preconditions()?, load, &mut tolerated);
     context.note(&tolerated);
-    match context.write(command).await? {
+    match context.write(command?).await? {
         Outcome::Updated(resource) if silent => {
             Ok(Answer { status: 204, version: Some(resource.version()), ..Answer::default() })
         }

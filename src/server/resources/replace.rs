@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::scim::dialect::Tolerated;
 use crate::scim::error::ScimError;
 use crate::scim::etag::Preconditions;
 use crate::scim::resource::Load;
-use crate::scim::schema::{ResourceType, Tolerated};
+use crate::scim::schema::ResourceType;
 use crate::server::context::{Context, unexpected};
 use crate::server::respond::{Answer, Failure};
 use crate::server::serving::Tenant;
@@ -18,12 +19,13 @@ pub fn command(
     tenant: &Tenant,
     kind: &Arc<ResourceType>,
     id: &str,
-    body: Value,
+    mut body: Value,
     preconditions: Preconditions,
     load: Load,
     tolerated: &mut Tolerated,
 ) -> Result<Command, ScimError> {
-    let normalized = kind.normalize(body, tenant.dialect.leniency(), tolerated)?;
+    tenant.dialect.rewrite_resource(kind, &mut body, tolerated);
+    let normalized = kind.normalize(body, tenant.dialect.rules(), tolerated)?;
     Ok(Command::Replace {
         resource_type: Arc::clone(kind),
         id: id.to_owned(),
@@ -44,9 +46,9 @@ pub async fn answer(
     let projection = context.projection()?;
     let load = projection.load(kind);
     let mut tolerated = Tolerated::default();
-    let command = command(context.tenant, kind, id, body, context.preconditions()?, load, &mut tolerated)?;
+    let command = command(context.tenant, kind, id, body, context.preconditions()?, load, &mut tolerated);
     context.note(&tolerated);
-    match context.write(command).await? {
+    match context.write(command?).await? {
         Outcome::Updated(resource) => Ok(context.show(200, &resource, &projection)),
         other => Err(unexpected(Some(&Ok(vec![other]))).into()),
     }

@@ -181,15 +181,16 @@ mod tests {
 
     use serde_json::json;
 
-    use crate::scim::schema::{Leniency, Registry, Tolerated};
+    use crate::scim::dialect::{Rules, Tolerated};
+    use crate::scim::schema::Registry;
     use crate::store::sqlite::SqliteStore;
     use crate::store::{Command, Store, StoreError, TenantKey, Unit};
 
     fn unit(user_name: &str, extra: &str) -> Unit {
         let resource_type = Registry::core().by_name("User").map(Arc::clone).unwrap();
         let body = json!({"schemas": [resource_type.schema.id], "userName": user_name, "title": extra});
-        let strict = Leniency { drop_unknown: false, string_booleans: false };
-        let attributes = resource_type.normalize(body, strict, &mut Tolerated::default()).unwrap().attributes;
+        let attributes =
+            resource_type.normalize(body, Rules::NONE, &mut Tolerated::default()).unwrap().attributes;
         let command =
             Command::Create { resource_type, id: user_name.into(), attributes, members: Vec::new() };
         Unit { commands: vec![command], requires: Vec::new() }

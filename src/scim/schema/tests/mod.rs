@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::scim::dialect::Dialect;
+use crate::scim::dialect::{Dialect, Tolerated};
 use crate::scim::error::ScimError;
 use crate::scim::path::AttributePath;
 use crate::scim::resource::Attributes;
@@ -22,7 +22,7 @@ fn resource_type(name: &str) -> Arc<ResourceType> {
 
 fn normalize(name: &str, body: Value, dialect: Dialect) -> Result<(Normalized, Tolerated), ScimError> {
     let mut tolerated = Tolerated::default();
-    let normalized = resource_type(name).normalize(body, dialect.leniency(), &mut tolerated)?;
+    let normalized = resource_type(name).normalize(body, dialect.rules(), &mut tolerated)?;
     Ok((normalized, tolerated))
 }
 
@@ -83,6 +83,6 @@ fn normalize_device(more: Value) -> Result<Attributes, ScimError> {
     let mut body =
         object(json!({"schemas": ["urn:example:2.0:Device"], "urn:example:2.0:Rack": {"row": "1"}}));
     body.extend(object(more));
-    let leniency = Dialect::Strict.leniency();
-    Ok(device().normalize(body.into(), leniency, &mut Tolerated::default())?.attributes)
+    let rules = Dialect::Strict.rules();
+    Ok(device().normalize(body.into(), rules, &mut Tolerated::default())?.attributes)
 }

@@ -1,6 +1,7 @@
 //! POST and PUT bodies, and single values of a PATCH: what is stored of them, what is refused, and how.
 
 use super::*;
+use crate::scim::dialect::Rule;
 
 const MINIMAL: &str = include_str!("../examples/rfc7643_8_1_user_minimal.json");
 const ENTERPRISE: &str = include_str!("../examples/rfc7643_8_3_enterprise_user.json");
@@ -123,15 +124,15 @@ fn generic_drops_what_it_does_not_know_and_reports_the_names() {
             ENTERPRISE_USER_SCHEMA: {"department": "d"},
         })
     );
-    assert_eq!(tolerated.string_booleans, ["active", "emails[0].primary"]);
-    insta::assert_snapshot!(tolerated.unknown_attributes.join("\n"), @r"
+    assert_eq!(tolerated.names(Rule::StringBoolean), ["active", "emails[0].primary"]);
+    insta::assert_snapshot!(tolerated.names(Rule::UnknownAttribute).join("\n"), @r"
     favouriteColour
     name.nick
     emails[0].verified
     emails2
     urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:badge
-    schemas[urn:example:custom]
     ");
+    assert_eq!(tolerated.names(Rule::UnknownSchema), ["urn:example:custom"]);
 }
 
 #[test]
@@ -139,8 +140,8 @@ fn many_unknown_attributes_are_reported_in_bounds() {
     let many: serde_json::Map<String, Value> =
         (0..1000).map(|i| (format!("{i}{}", "x".repeat(500)), json!(1))).collect();
     let (_, tolerated) = normalize("User", user(Value::Object(many)), Dialect::Generic).unwrap();
-    assert_eq!(tolerated.unknown_attributes.len(), 32);
-    assert!(tolerated.unknown_attributes.iter().all(|name| name.len() <= 100));
+    assert_eq!(tolerated.names(Rule::UnknownAttribute).len(), 32);
+    assert!(tolerated.names(Rule::UnknownAttribute).iter().all(|name| name.len() <= 100));
 }
 
 #[test]
@@ -190,7 +191,7 @@ fn one_value_for_patch_comes_back_as_the_attribute_holds_it() {
     let user = resource_type("User");
     let value = |attribute: &str, sub_attribute: Option<&str>, value: Value, dialect: Dialect| {
         let attribute = user.resolve(&path(None, attribute, sub_attribute)).unwrap();
-        user.normalize_value(&attribute, value, dialect.leniency(), &mut Tolerated::default())
+        user.normalize_value(&attribute, value, dialect.rules(), &mut Tolerated::default())
     };
     let emails = json!({"VALUE": "a@x", "display": null});
     assert_eq!(value("emails", None, emails, Dialect::Strict), Ok(Some(json!([{"value": "a@x"}]))));
@@ -206,7 +207,6 @@ fn one_value_for_patch_comes_back_as_the_attribute_holds_it() {
 
     let extension = user.resolve(&path(Some(ENTERPRISE_USER_SCHEMA), "", None)).unwrap();
     let whole = json!({"DEPARTMENT": "d", "manager": {"value": "1", "displayName": "Boss"}});
-    let whole =
-        user.normalize_value(&extension, whole, Dialect::Strict.leniency(), &mut Tolerated::default());
+    let whole = user.normalize_value(&extension, whole, Dialect::Strict.rules(), &mut Tolerated::default());
     assert_eq!(whole, Ok(Some(json!({"department": "d", "manager": {"value": "1"}}))));
 }
