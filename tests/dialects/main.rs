@@ -6,6 +6,7 @@
 mod authentik;
 mod entra_id;
 mod entra_id_opt_in;
+mod entra_id_validation;
 mod fixture;
 mod google_workspace;
 mod jump_cloud;
