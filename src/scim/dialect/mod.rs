@@ -2,7 +2,7 @@
 //!
 //! A dialect is a table of [`Rules`], one file each: a vendor joins as a variant of [`Dialect`], a
 //! file, and a line in [`Dialect::rules`]. What a rule means is written once, where it matters: here
-//! when it changes a request's shape ([`rewrite`], [`text`]), in schema validation and in PATCH when
+//! when it changes a request's shape (`rewrite.rs`, `text.rs`), in schema validation and in PATCH when
 //! it is about how a value is read.
 
 mod authentik;
