@@ -203,12 +203,11 @@ impl Shared {
         }
         let short = std::ptr::eq(slots, &raw const *self.short);
         // Taken out while in use: a read that fails or panics leaves no half-read connection behind.
-        let mut reader = match slot.take() {
-            Some(reader) => reader,
-            None => {
-                let connection = open_reader(&self.path, if short { MMAP_BYTES } else { 0 })?;
-                Reader { connection, snapshot: None }
-            }
+        let mut reader = if let Some(reader) = slot.take() {
+            reader
+        } else {
+            let connection = open_reader(&self.path, if short { MMAP_BYTES } else { 0 })?;
+            Reader { connection, snapshot: None }
         };
         reader.begin(self.commits.load(Ordering::SeqCst))?;
         let result = read(&reader.connection, &mut budget);

@@ -118,7 +118,7 @@ pub(super) fn grouped(
     tenant: i64,
     keys: impl Iterator<Item = i64>,
 ) -> Sql<HashSet<i64>> {
-    let keys = serde_json::Value::from_iter(keys).to_string();
+    let keys = keys.collect::<serde_json::Value>().to_string();
     // One cursor for all keys; a subquery in each row of the list would open one for each.
     let mut statement = connection.prepare_cached(
         "SELECT DISTINCT m.member FROM json_each(?2) k CROSS JOIN member m ON m.tenant = ?1 AND m.member = k.value",
