@@ -1,6 +1,6 @@
 //! A resource as a client sees it: stored bytes with `groups` or `members` and `meta` spliced on.
 //!
-//! [`write`] is the hottest code there is: without a projection it copies the body and appends, and
+//! [`write()`] is the hottest code there is: without a projection it copies the body and appends, and
 //! parses nothing. [`to_value`] says the same as a JSON value, for filters and projections.
 
 use std::fmt::{self, Write as _};

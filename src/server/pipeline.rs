@@ -2,7 +2,7 @@
 //!
 //!  1. request id and trace             [`Trace::of`]
 //!  2. client address and allow-list    [`Client::of`], [`Client::check_allowed`]
-//!  3. size of URL and headers          [`check_head`]
+//!  3. size of URL and headers          `check_head`
 //!  4. tenant and authentication        [`authenticate`]: one step, so that both fail alike
 //!  5. method and path                  [`route`]
 //!  6. body: limit, decode              [`read_object`]
