@@ -3,12 +3,13 @@
 //! [`write()`] is the hottest code there is: without a projection it copies the body and appends, and
 //! parses nothing. [`to_value`] says the same as a JSON value, for filters and projections.
 
-use std::fmt::{self, Write as _};
+use std::io::Write as _;
 
 use jiff::Timestamp;
 use jiff::fmt::temporal::DateTimePrinter;
 use serde_json::{Map, Value, json};
 
+use super::etag::Version;
 use super::projection::Projection;
 use super::resource::Resource;
 
@@ -118,20 +119,26 @@ fn splice(resource: &Resource, base_url: &str, out: &mut Vec<u8>) {
     json.raw(",\"meta\":{\"resourceType\":\"");
     json.text(&resource.resource_type.name);
     json.raw("\",\"created\":\"");
+    let created = json.0.len();
     json.timestamp(&resource.created);
+    let created = created..json.0.len();
     json.raw("\",\"lastModified\":\"");
-    json.timestamp(&resource.last_modified);
+    if resource.last_modified == resource.created {
+        json.0.extend_from_within(created);
+    } else {
+        json.timestamp(&resource.last_modified);
+    }
     json.raw("\",\"location\":\"");
     json.text(base_url);
     json.text(&resource.resource_type.endpoint);
     json.raw("/");
     json.text(&resource.id);
     json.raw("\",\"version\":\"");
-    write!(json, "{}", resource.version()).expect("writing to memory does not fail");
+    json.version(resource.version());
     json.raw("\"}}");
 }
 
-/// JSON text at the end of a buffer. Formatting into it writes the inside of a string.
+/// JSON text at the end of a buffer.
 struct Json<'a>(&'a mut Vec<u8>);
 
 impl Json<'_> {
@@ -141,8 +148,9 @@ impl Json<'_> {
 
     /// The inside of a JSON string.
     fn text(&mut self, text: &str) {
-        let plain = text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\');
-        if plain {
+        // Counting looks at many bytes at a time; stopping at the first would look at one by one.
+        let escaped = text.bytes().filter(|byte| matches!(byte, 0..0x20 | b'"' | b'\\')).count();
+        if escaped == 0 {
             self.0.extend_from_slice(text.as_bytes());
             return;
         }
@@ -155,6 +163,17 @@ impl Json<'_> {
 
     fn timestamp(&mut self, timestamp: &Timestamp) {
         TIMESTAMPS.print_timestamp(timestamp, &mut *self.0).expect("writing to memory does not fail");
+    }
+
+    /// The inside of a JSON string that holds an entity tag, as its `Display` says it.
+    fn version(&mut self, version: Version) {
+        let Version { number, related } = version;
+        self.raw("W/\\\"");
+        self.raw(itoa::Buffer::new().format(number));
+        if let Some(digest) = related {
+            write!(self.0, "-{digest:08x}").expect("writing to memory does not fail");
+        }
+        self.raw("\\\"");
     }
 
     fn entry(
@@ -180,13 +199,6 @@ impl Json<'_> {
         self.raw("\",\"type\":\"");
         self.text(kind);
         self.raw("\"}");
-    }
-}
-
-impl fmt::Write for Json<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.text(text);
-        Ok(())
     }
 }
 

@@ -239,7 +239,7 @@ impl<'r> Read<'r> {
         // One look for the whole page: most users are in no group.
         let shows_groups = |found: &Found<'_>| load.groups && found.source.resource_type.has_groups();
         let keys = found.iter().filter(|found| shows_groups(found)).map(|found| found.listed.row.key);
-        let grouped = rows::grouped(self.connection, self.list.tenant, keys)?;
+        let grouped = rows::grouped(self.connection, self.list.tenant, &keys.collect::<Vec<_>>())?;
         let resources = found.into_iter().map(|Found { source, listed, sort_key: _ }| {
             let grouped = grouped.contains(&listed.row.key);
             self.resource(source, listed, grouped, load, budget)
