@@ -27,7 +27,7 @@ curl -fsS --noproxy '*' "http://$admin/readyz" >/dev/null || fail "not ready"
 line=$(grep -o 'curl .*' "$work/log" | head -1) || fail "no curl line was printed"
 line=${line%\"\}}
 export no_proxy='*'
-(cd "$work" && bash -c "${line//\\\"/\"}") >"$work/answer" || fail "the printed line fails: $line"
+(cd "$work" && bash -c "${line//\\\"/\"}") >"$work/answer" 2>>"$work/log" || fail "the printed line fails: $line"
 secret=$(find "$work/data" -name '*.yaml' | head -1)
 [[ $(stat -c %a "$secret" 2>/dev/null || stat -f %Lp "$secret") == 600 ]] || fail "$secret is not 0600"
 
