@@ -53,8 +53,10 @@ impl Product {
 
     fn start_in(folder: TempDir) -> Self {
         let (address, admin) = (free_address(), free_address());
-        let log =
-            File::options().create(true).append(true).open(folder.path().join("log")).expect("writable");
+        // Not beside the manifests: that folder is watched, and each line would wake the watcher.
+        let output = folder.path().join("output");
+        fs::create_dir_all(&output).expect("the folder is writable");
+        let log = File::options().create(true).append(true).open(output.join("log")).expect("writable");
         let started = Instant::now();
         let child = Command::new(env!("CARGO_BIN_EXE_scim-operator"))
             .arg("serve")
@@ -71,7 +73,7 @@ impl Product {
         let mut product = Self { child, address, folder, start_to_ready: Duration::ZERO };
         while !is_ready(&admin) {
             if product.child.try_wait().expect("our child").is_some() || started.elapsed().as_secs() > 60 {
-                let log = fs::read_to_string(product.folder.path().join("log"));
+                let log = fs::read_to_string(product.folder.path().join("output/log"));
                 panic!("the server does not start:\n{}", log.unwrap_or_default());
             }
             std::thread::sleep(Duration::from_micros(500));
