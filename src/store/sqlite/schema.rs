@@ -37,7 +37,8 @@ pub(super) fn open_reader(path: &Path, mmap_bytes: i64) -> Sql<Connection> {
     keep_plans(&connection)?;
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
-    connection.pragma_update(None, "cache_size", -1024)?; // KiB
+    // Room for the inner pages of the indexes of a million users; taken only as they are read.
+    connection.pragma_update(None, "cache_size", -8192)?; // KiB
     connection.pragma_update(None, "mmap_size", mmap_bytes)?;
     Ok(connection)
 }
