@@ -1,5 +1,6 @@
 //! [`Context`]: what every operation of a request has at hand, and the steps they share.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use hyper::HeaderMap;
@@ -11,7 +12,7 @@ use crate::scim::etag::Preconditions;
 use crate::scim::projection::Projection;
 use crate::scim::representation;
 use crate::scim::resource::Resource;
-use crate::store::{Command, Outcome, Refusal, StoreError, Unit, UnitResult};
+use crate::store::{Command, Origin, Outcome, Refusal, StoreError, Unit, UnitResult, Write};
 
 use super::App;
 use super::query::Parameters;
@@ -32,6 +33,8 @@ pub struct Context<'a> {
     pub parameters: Parameters<'a>,
     /// For log lines.
     pub request_id: &'a str,
+    /// Whose doing a write of this request is.
+    pub origin: Arc<Origin>,
 }
 
 impl Context<'_> {
@@ -72,12 +75,23 @@ impl Context<'_> {
     /// Applies one command, durably.
     pub async fn write(&self, command: Command) -> Result<Outcome, Failure> {
         let units = vec![Unit { commands: vec![command], requires: Vec::new() }];
-        let mut results = self.app.store.write(&self.tenant.key, units, None).await?;
+        let mut results = self.write_units(units, None).await?;
         match results.pop() {
             Some(Ok(mut outcomes)) if outcomes.len() == 1 => Ok(outcomes.remove(0)),
             Some(Err(Refusal::Command(_, error))) => Err(error.into()),
             other => Err(unexpected(other.as_ref()).into()),
         }
+    }
+
+    /// Applies units, durably: [`crate::store::Store::write`].
+    pub async fn write_units(
+        &self,
+        units: Vec<Unit>,
+        max_errors: Option<usize>,
+    ) -> Result<Vec<UnitResult>, StoreError> {
+        let policy = Arc::clone(&self.tenant.policy);
+        let write = Write { units, max_errors, origin: Arc::clone(&self.origin), policy };
+        self.app.store.write(&self.tenant.key, write).await
     }
 
     /// Counts the dialect's rules that applied, and logs each with the names it applied to. What a

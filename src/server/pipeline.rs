@@ -30,6 +30,7 @@ use hyper::{Request, Response};
 
 use crate::scim::dialect::{Rule, Tolerated};
 use crate::scim::error::ScimError;
+use crate::store::Origin;
 use crate::telemetry::access_log::Record;
 
 use super::authenticate::{Authenticated, authenticate};
@@ -140,6 +141,11 @@ where
         headers: &head.headers,
         parameters: Parameters::parse(head.uri.query())?,
         request_id: &trace.request_id,
+        origin: Arc::new(Origin {
+            actor: authenticated.credential().to_owned(),
+            client: Some(client.address),
+            request_id: trace.request_id.clone(),
+        }),
     };
     if authenticated.bare {
         let mut tolerated = Tolerated::default();

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use crate::config::{Limits, ServerConfig, TenantConfig};
 use crate::scim::dialect::Dialect;
 use crate::scim::schema::Registry;
-use crate::store::TenantKey;
+use crate::store::{Policy, TenantKey};
 
 /// What is served now. Immutable: a new configuration is a new `Serving`.
 pub struct Serving {
@@ -34,6 +34,8 @@ pub struct Tenant {
     pub limits: Limits,
     /// Answer 503 for now.
     pub suspended: bool,
+    /// What it wants done with its data.
+    pub policy: Arc<Policy>,
     /// Purge its data when it goes.
     pub purge_on_removal: bool,
     /// Whether the log has said already that another dialect fits its requests better.
@@ -120,6 +122,7 @@ impl Tenant {
             dialect: *identity_provider,
             limits: *limits,
             suspended: *suspended,
+            policy: Arc::default(),
             purge_on_removal: *purge_on_removal,
             advised: AtomicBool::new(false),
             tokens,

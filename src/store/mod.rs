@@ -11,6 +11,7 @@ pub mod metrics;
 mod plan;
 pub mod sqlite;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -101,6 +102,34 @@ pub struct Unit {
     /// Earlier units of the same write, by index, that this one refers to: it is refused if one was.
     pub requires: Vec<usize>,
 }
+
+/// What one request asks of the store.
+#[derive(Debug, Clone)]
+pub struct Write {
+    /// In the order they are applied.
+    pub units: Vec<Unit>,
+    /// Stop after so many refused units (bulk `failOnErrors`).
+    pub max_errors: Option<usize>,
+    /// Whose doing it is.
+    pub origin: Arc<Origin>,
+    /// What the tenant wants done beside what the request says.
+    pub policy: Arc<Policy>,
+}
+
+/// Whose doing a write is, for the record of changes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// Who authenticated: the name of a token, or the subject of an OAuth token.
+    pub actor: String,
+    /// Where the request came from.
+    pub client: Option<IpAddr>,
+    /// The request's id, as in the log.
+    pub request_id: String,
+}
+
+/// A tenant's choices about its data.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Policy {}
 
 /// Why a [`Unit`] was undone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -197,14 +226,9 @@ pub trait Store: Send + Sync + 'static {
     /// A page of the resources that match.
     async fn list(&self, tenant: &TenantKey, query: &Query) -> Result<Listing, StoreError>;
 
-    /// Applies units in order, durably: when this returns, what succeeded survives a crash. Stops
-    /// after `max_errors` refused units (bulk `failOnErrors`); units not tried have no entry in the answer.
-    async fn write(
-        &self,
-        tenant: &TenantKey,
-        units: Vec<Unit>,
-        max_errors: Option<usize>,
-    ) -> Result<Vec<UnitResult>, StoreError>;
+    /// Applies a write's units in order, durably: when this returns, what succeeded survives a crash.
+    /// Units not tried, because of [`Write::max_errors`], have no entry in the answer.
+    async fn write(&self, tenant: &TenantKey, write: Write) -> Result<Vec<UnitResult>, StoreError>;
 
     /// How many resources of a type a tenant has.
     async fn count(&self, tenant: &TenantKey, resource_type: &str) -> Result<u64, StoreError>;

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use scim_operator::scim::resource::{Load, Resource};
 use scim_operator::scim::schema::ResourceType;
 use scim_operator::server::connection::ConnectionLimits;
-use scim_operator::store::{Listing, Query, Store, StoreError, TenantKey, Unit, UnitResult};
+use scim_operator::store::{Listing, Query, Store, StoreError, TenantKey, UnitResult, Write};
 
 use crate::support::{Server, config};
 
@@ -43,12 +43,7 @@ impl Store for Failing {
     async fn list(&self, _: &TenantKey, _: &Query) -> Result<Listing, StoreError> {
         self.fail()
     }
-    async fn write(
-        &self,
-        _: &TenantKey,
-        _: Vec<Unit>,
-        _: Option<usize>,
-    ) -> Result<Vec<UnitResult>, StoreError> {
+    async fn write(&self, _: &TenantKey, _: Write) -> Result<Vec<UnitResult>, StoreError> {
         self.fail()
     }
     async fn count(&self, _: &TenantKey, _: &str) -> Result<u64, StoreError> {

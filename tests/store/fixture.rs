@@ -18,7 +18,8 @@ use scim_operator::scim::path::AttributePath;
 use scim_operator::scim::resource::{Attributes, Load, Resource};
 use scim_operator::scim::schema::{Registry, ResourceType};
 use scim_operator::store::{
-    Command, Listing, Outcome, Page, Query, Refusal, Sort, Store, TenantKey, Unit, UnitResult,
+    Command, Listing, Origin, Outcome, Page, Policy, Query, Refusal, Sort, Store, TenantKey, Unit,
+    UnitResult, Write,
 };
 use serde_json::{Value, json};
 
@@ -127,7 +128,7 @@ impl Tenant {
     }
 
     pub(crate) async fn write(&self, units: Vec<Unit>) -> Vec<UnitResult> {
-        self.store.write(&self.key, units, None).await.unwrap()
+        self.store.write(&self.key, write(units)).await.unwrap()
     }
 
     pub(crate) async fn run(&self, command: Command) -> Result<Outcome, ScimError> {
@@ -255,4 +256,10 @@ pub(crate) fn body(resource: &Resource) -> Attributes {
 /// The ids of a group's members.
 pub(crate) fn member_ids(resource: &Resource) -> Vec<String> {
     resource.related.members.iter().flatten().map(|member| member.id.clone()).collect()
+}
+
+/// A write of these units by nobody in particular.
+pub(crate) fn write(units: Vec<Unit>) -> Write {
+    let (origin, policy): (Arc<Origin>, Arc<Policy>) = Default::default();
+    Write { units, max_errors: None, origin, policy }
 }

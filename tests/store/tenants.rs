@@ -5,7 +5,7 @@ use scim_operator::store::StoreError;
 use serde_json::json;
 
 use crate::backend::Backend;
-use crate::fixture::{Tenant, alone, first, new_id, tenant_key};
+use crate::fixture::{Tenant, alone, first, new_id, tenant_key, write};
 
 pub(crate) async fn tenants_do_not_see_each_other(backend: &Backend) {
     let (acme, zeta) = (Tenant::acme(backend), Tenant::of(backend, "identity/zeta"));
@@ -94,7 +94,7 @@ pub(crate) async fn closed_store_says_so(backend: &Backend) {
     closing(store.get(&acme.key, &acme.user, "x", Load::ALL).await.unwrap_err());
     closing(store.get(&tenant_key("identity/none"), &acme.user, "x", Load::ALL).await.unwrap_err());
     closing(store.list(&acme.key, &acme.query(&acme.user, "", first(1))).await.unwrap_err());
-    closing(store.write(&acme.key, Vec::new(), None).await.unwrap_err());
+    closing(store.write(&acme.key, write(Vec::new())).await.unwrap_err());
     closing(store.tenants().await.unwrap_err());
     closing(store.set_purge_on_removal(&acme.key, true).await.unwrap_err());
 }

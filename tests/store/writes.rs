@@ -2,11 +2,11 @@
 
 use scim_operator::scim::error::ScimType;
 use scim_operator::scim::etag::Preconditions;
-use scim_operator::store::{Command, Outcome, Refusal, Unit};
+use scim_operator::store::{Command, Outcome, Refusal, Unit, Write};
 use serde_json::{Value, json};
 
 use crate::backend::Backend;
-use crate::fixture::{Tenant, alone, body, new_id};
+use crate::fixture::{Tenant, alone, body, new_id, write};
 
 pub(crate) async fn created_resource_reads_back_as_written(backend: &Backend) {
     let acme = Tenant::acme(backend);
@@ -236,7 +236,8 @@ pub(crate) async fn units_after_max_errors_are_not_tried(backend: &Backend) {
     let acme = Tenant::acme(backend);
     let names = ["ann", "Ann", "bob", "BOB", "eve"];
     let units = names.map(|name| alone(acme.user_command(&new_id(), json!({"userName": name}))));
-    let results = acme.store.write(&acme.key, units.to_vec(), Some(2)).await.unwrap();
+    let results =
+        acme.store.write(&acme.key, Write { max_errors: Some(2), ..write(units.to_vec()) }).await.unwrap();
     let good: Vec<_> = results.iter().map(Result::is_ok).collect();
     assert_eq!(good, [true, false, true, false]);
     assert_eq!(acme.find_users("").await.len(), 2);

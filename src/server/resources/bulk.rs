@@ -160,7 +160,7 @@ impl<'a> Run<'a> {
             .map(|(number, planned, unit)| ((number, planned), unit))
             .unzip();
         let max_errors = self.fail_on_errors.map(|limit| limit.saturating_sub(self.errors));
-        let results = self.context.app.store.write(&self.context.tenant.key, units, max_errors).await?;
+        let results = self.context.write_units(units, max_errors).await?;
         for ((number, planned), result) in planned.into_iter().zip(results) {
             match result {
                 Ok(outcomes) if outcomes.len() == planned.operations.len() => self.succeed(planned, outcomes),

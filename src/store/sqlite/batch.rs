@@ -18,7 +18,7 @@ use super::transaction::{SqliteTransaction, ready};
 use super::writer::Tenants;
 use crate::store::execute::{Undone, execute};
 use crate::store::metrics::StoreMetrics;
-use crate::store::{Refusal, StoreError, TenantKey, Unit, UnitResult};
+use crate::store::{Refusal, StoreError, TenantKey, Unit, UnitResult, Write};
 
 /// What a write request comes to.
 pub(super) type WriteResult = Result<Vec<UnitResult>, StoreError>;
@@ -26,8 +26,7 @@ pub(super) type WriteResult = Result<Vec<UnitResult>, StoreError>;
 /// One write request.
 pub(super) struct Job {
     pub tenant: TenantKey,
-    pub units: Vec<Unit>,
-    pub max_errors: Option<usize>,
+    pub write: Write,
 }
 
 /// Applies jobs and makes them durable. An error means that none of them happened.
@@ -122,7 +121,7 @@ impl Batch<'_> {
     fn job(&mut self, job: &Job) -> WriteResult {
         let tenant = self.tenant(&job.tenant).map_err(failed)?;
         let mut counts = HashMap::new();
-        let results = self.undoable("job", job.units.len() > 1, || {
+        let results = self.undoable("job", job.write.units.len() > 1, || {
             let results = self.units(job, tenant, &mut counts);
             let keep = results.is_ok();
             (results, keep)
@@ -134,10 +133,10 @@ impl Batch<'_> {
     }
 
     fn units(&self, job: &Job, tenant: i64, counts: &mut HashMap<String, i64>) -> WriteResult {
-        let mut results: Vec<UnitResult> = Vec::with_capacity(job.units.len());
+        let mut results: Vec<UnitResult> = Vec::with_capacity(job.write.units.len());
         let mut errors = 0;
-        for unit in &job.units {
-            if job.max_errors.is_some_and(|most| errors >= most) {
+        for unit in &job.write.units {
+            if job.write.max_errors.is_some_and(|most| errors >= most) {
                 break;
             }
             let missing = unit.requires.iter().find(|index| !matches!(results.get(**index), Some(Ok(_))));

@@ -28,7 +28,7 @@ use self::failure::Sql;
 use self::reader::{Budget, ReadError, Readers};
 use self::writer::{Tenants, Writer};
 use super::metrics::StoreMetrics;
-use super::{Listing, Query, Store, StoreError, TenantKey, Unit, UnitResult};
+use super::{Listing, Query, Store, StoreError, TenantKey, UnitResult, Write};
 use crate::scim::resource::{Load, Related, Resource};
 use crate::scim::schema::ResourceType;
 
@@ -138,13 +138,8 @@ impl Store for SqliteStore {
         self.read(list.is_long(), move |connection, budget| list.run(connection, budget)).await
     }
 
-    async fn write(
-        &self,
-        tenant: &TenantKey,
-        units: Vec<Unit>,
-        max_errors: Option<usize>,
-    ) -> Result<Vec<UnitResult>, StoreError> {
-        self.writer.write(tenant, units, max_errors).await
+    async fn write(&self, tenant: &TenantKey, write: Write) -> Result<Vec<UnitResult>, StoreError> {
+        self.writer.write(tenant, write).await
     }
 
     async fn count(&self, tenant: &TenantKey, resource_type: &str) -> Result<u64, StoreError> {

@@ -15,7 +15,7 @@ use super::batch::{self, Job, WriteResult};
 use super::failure::{Sql, failed};
 use super::reader::Readers;
 use crate::store::metrics::StoreMetrics;
-use crate::store::{StoreError, TenantKey, Unit};
+use crate::store::{StoreError, TenantKey, Write};
 
 /// Writes that wait; past that, writers wait for a place.
 const QUEUE: usize = 1024;
@@ -64,14 +64,9 @@ impl Writer {
     }
 
     /// Queues a write and waits until it is durable.
-    pub(super) async fn write(
-        &self,
-        tenant: &TenantKey,
-        units: Vec<Unit>,
-        max_errors: Option<usize>,
-    ) -> WriteResult {
+    pub(super) async fn write(&self, tenant: &TenantKey, write: Write) -> WriteResult {
         let (answer, result) = oneshot::channel();
-        let job = Job { tenant: tenant.clone(), units, max_errors };
+        let job = Job { tenant: tenant.clone(), write };
         let waiting = Waiting { job, queued: Instant::now(), answer };
         self.sender.send(Message::Write(waiting)).await.map_err(|_| StoreError::Closing)?;
         result.await.map_err(|_| StoreError::Closing)?
@@ -129,7 +124,7 @@ impl Worker {
             let mut next = Some(first);
             while let Some(Message::Write(Waiting { job, queued, answer })) = next {
                 self.metrics.queue_seconds.observe(queued.elapsed().as_secs_f64());
-                units += job.units.len();
+                units += job.write.units.len();
                 jobs.push(job);
                 answers.push(answer);
                 let full = jobs.len() >= MAX_BATCH || units >= MAX_BATCH_UNITS;
@@ -184,7 +179,7 @@ mod tests {
     use crate::scim::dialect::{Rules, Tolerated};
     use crate::scim::schema::Registry;
     use crate::store::sqlite::SqliteStore;
-    use crate::store::{Command, Store, StoreError, TenantKey, Unit};
+    use crate::store::{Command, Origin, Policy, Store, StoreError, TenantKey, Unit, Write};
 
     fn unit(user_name: &str, extra: &str) -> Unit {
         let resource_type = Registry::core().by_name("User").map(Arc::clone).unwrap();
@@ -196,12 +191,17 @@ mod tests {
         Unit { commands: vec![command], requires: Vec::new() }
     }
 
+    fn write(units: Vec<Unit>) -> Write {
+        let (origin, policy): (Arc<Origin>, Arc<Policy>) = Default::default();
+        Write { units, max_errors: None, origin, policy }
+    }
+
     #[tokio::test]
     async fn full_disk_is_unavailable_and_writes_go_on_once_there_is_room() {
         let directory = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(directory.path()).unwrap();
         let acme = TenantKey("identity/acme".into());
-        store.write(&acme, vec![unit("ann", "")], None).await.unwrap();
+        store.write(&acme, write(vec![unit("ann", "")])).await.unwrap();
         let limit = |pages: i64| {
             store.writer.run(move |connection| {
                 connection
@@ -211,12 +211,12 @@ mod tests {
         limit(1).await.unwrap();
         let large = "x".repeat(100_000);
         let units = vec![unit("small", ""), unit("large", &large)];
-        let error = store.write(&acme, units, None).await.unwrap_err();
+        let error = store.write(&acme, write(units)).await.unwrap_err();
         assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
         assert_eq!(store.count(&acme, "User").await.unwrap(), 1, "none of the failed write is there");
 
         limit(1_000_000).await.unwrap();
-        store.write(&acme, vec![unit("small", ""), unit("large", &large)], None).await.unwrap();
+        store.write(&acme, write(vec![unit("small", ""), unit("large", &large)])).await.unwrap();
         assert_eq!(store.count(&acme, "User").await.unwrap(), 3);
     }
 
@@ -230,7 +230,7 @@ mod tests {
             panic!("on purpose")
         });
         assert!(panicked.await.is_err());
-        store.write(&acme, vec![unit("ann", "")], None).await.unwrap();
+        store.write(&acme, write(vec![unit("ann", "")])).await.unwrap();
         assert_eq!(store.tenants().await.unwrap(), [acme]);
     }
 
@@ -243,7 +243,7 @@ mod tests {
         for number in 0..200 {
             let (store, acme) = (Arc::clone(&store), acme.clone());
             tasks.spawn(async move {
-                store.write(&acme, vec![unit(&number.to_string(), "")], None).await.unwrap()
+                store.write(&acme, write(vec![unit(&number.to_string(), "")])).await.unwrap()
             });
         }
         tasks.join_all().await;
