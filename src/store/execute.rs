@@ -134,6 +134,11 @@ impl Undone {
 /// Applies a unit's commands. New resources are all there before the first group looks for its
 /// members: the groups of a bulk request may contain each other.
 pub(super) async fn execute(transaction: &mut impl Transaction, unit: &Unit) -> Result<Vec<Outcome>, Undone> {
+    for (index, command) in unit.commands.iter().enumerate() {
+        if let Command::Refuse(error) = command {
+            return Err(Undone::at(index, error.clone().into()));
+        }
+    }
     let mut created = BTreeMap::new();
     for (index, command) in unit.commands.iter().enumerate() {
         if let Command::Create { resource_type, id, attributes, members: _ } = command {
@@ -198,6 +203,7 @@ async fn apply(
             transaction.delete(&resource_type.name, row.key).await?;
             Ok(Outcome::Deleted)
         }
+        Command::Refuse(error) => Err(error.clone().into()),
     }
 }
 

@@ -5,6 +5,7 @@
 //! each in its own savepoint, and may run one again.
 
 mod execute;
+pub mod idempotency;
 mod index;
 mod membership;
 pub mod metrics;
@@ -15,6 +16,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
 pub use crate::scim::cursor::Position;
 use crate::scim::error::ScimError;
@@ -24,6 +26,8 @@ use crate::scim::patch::Patch;
 use crate::scim::path::AttributePath;
 use crate::scim::resource::{Attributes, Load, Resource};
 use crate::scim::schema::ResourceType;
+
+use idempotency::{Keyed, Once, Recalled, Render};
 
 /// A tenant's key in the store: `NAMESPACE/NAME` of its `ScimTenant`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -80,6 +84,9 @@ pub enum Command {
         /// `If-Match` and `If-None-Match`.
         preconditions: Preconditions,
     },
+    /// A change that was found wrong before it came here, refused in its place: what comes after it, and
+    /// how many errors there were, is as if the store had found it.
+    Refuse(ScimError),
 }
 
 /// What a command did.
@@ -229,6 +236,22 @@ pub trait Store: Send + Sync + 'static {
     /// Applies a write's units in order, durably: when this returns, what succeeded survives a crash.
     /// Units not tried, because of [`Write::max_errors`], have no entry in the answer.
     async fn write(&self, tenant: &TenantKey, write: Write) -> Result<Vec<UnitResult>, StoreError>;
+
+    /// As [`Self::write`], but once for each key of a tenant: the answer is made and stored in the same
+    /// transaction, and given again when the request comes again.
+    async fn write_once(
+        &self,
+        tenant: &TenantKey,
+        write: Write,
+        keyed: Keyed,
+        render: Render,
+    ) -> Result<Once, StoreError>;
+
+    /// What is known of a key, without writing.
+    async fn recall(&self, tenant: &TenantKey, keyed: &Keyed) -> Result<Option<Recalled>, StoreError>;
+
+    /// Removes the answers of [`Self::write_once`] given before, in small steps; how many.
+    async fn forget_answers(&self, before: Timestamp) -> Result<u64, StoreError>;
 
     /// How many resources of a type a tenant has.
     async fn count(&self, tenant: &TenantKey, resource_type: &str) -> Result<u64, StoreError>;

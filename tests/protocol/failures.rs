@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use scim_operator::scim::resource::{Load, Resource};
 use scim_operator::scim::schema::ResourceType;
 use scim_operator::server::connection::ConnectionLimits;
+use scim_operator::store::idempotency::{Keyed, Once, Recalled, Render};
 use scim_operator::store::{Listing, Query, Store, StoreError, TenantKey, UnitResult, Write};
 
 use crate::support::{Server, config};
@@ -44,6 +46,15 @@ impl Store for Failing {
         self.fail()
     }
     async fn write(&self, _: &TenantKey, _: Write) -> Result<Vec<UnitResult>, StoreError> {
+        self.fail()
+    }
+    async fn write_once(&self, _: &TenantKey, _: Write, _: Keyed, _: Render) -> Result<Once, StoreError> {
+        self.fail()
+    }
+    async fn recall(&self, _: &TenantKey, _: &Keyed) -> Result<Option<Recalled>, StoreError> {
+        self.fail()
+    }
+    async fn forget_answers(&self, _: Timestamp) -> Result<u64, StoreError> {
         self.fail()
     }
     async fn count(&self, _: &TenantKey, _: &str) -> Result<u64, StoreError> {

@@ -6,6 +6,7 @@
 mod backend;
 mod concurrency;
 mod fixture;
+mod idempotency;
 mod listing;
 mod members;
 mod opening;
@@ -59,6 +60,13 @@ macro_rules! suite {
             concurrency::racing_patches_of_one_group_lose_nothing,
             concurrency::racing_refusals_undo_themselves_alone,
             concurrency::lists_are_of_one_moment,
+            idempotency::write_with_a_key_is_applied_once,
+            idempotency::key_belongs_to_its_tenant,
+            idempotency::refusal_is_remembered_and_undone,
+            idempotency::answer_that_cannot_be_made_undoes_the_write,
+            idempotency::racing_twins_are_answered_alike,
+            idempotency::old_answers_are_forgotten,
+            idempotency::refused_command_is_refused_before_anything_is_done,
             tenants::tenants_do_not_see_each_other,
             tenants::removed_tenant_is_kept_unless_marked,
             tenants::purged_tenant_can_come_back_empty,

@@ -14,19 +14,31 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::failure::{Sql, failed};
+use super::idempotency;
 use super::transaction::{SqliteTransaction, ready};
 use super::writer::Tenants;
 use crate::store::execute::{Undone, execute};
+use crate::store::idempotency::{Keyed, Once, Render};
 use crate::store::metrics::StoreMetrics;
 use crate::store::{Refusal, StoreError, TenantKey, Unit, UnitResult, Write};
 
 /// What a write request comes to.
-pub(super) type WriteResult = Result<Vec<UnitResult>, StoreError>;
+pub(super) type WriteResult = Result<Done, StoreError>;
+
+/// What became of a write request.
+pub(super) enum Done {
+    /// Of its units, when it has no key.
+    Units(Vec<UnitResult>),
+    /// Of the whole, when it has one.
+    Once(Once),
+}
 
 /// One write request.
 pub(super) struct Job {
     pub tenant: TenantKey,
     pub write: Write,
+    /// Its idempotency key, and how its answer is made.
+    pub once: Option<(Keyed, Render)>,
 }
 
 /// Applies jobs and makes them durable. An error means that none of them happened.
@@ -120,19 +132,39 @@ impl Batch<'_> {
     /// One write request: its units apply one by one, and none of them if we fail.
     fn job(&mut self, job: &Job) -> WriteResult {
         let tenant = self.tenant(&job.tenant).map_err(failed)?;
+        if let Some((keyed, _)) = &job.once
+            && let Some(recalled) = idempotency::recall(self.connection, tenant, keyed).map_err(failed)?
+        {
+            return Ok(Done::Once(Once::Before(recalled)));
+        }
         let mut counts = HashMap::new();
-        let results = self.undoable("job", job.write.units.len() > 1, || {
-            let results = self.units(job, tenant, &mut counts);
-            let keep = results.is_ok();
-            (results, keep)
+        let done = self.undoable("job", job.write.units.len() > 1 || job.once.is_some(), || {
+            let done =
+                self.units(job, tenant, &mut counts).and_then(|results| self.answer(job, tenant, results));
+            let keep = done.is_ok();
+            (done, keep)
         })?;
         for (resource_type, by) in counts {
             *self.counts.entry((tenant, resource_type)).or_default() += by;
         }
-        Ok(results)
+        Ok(done)
     }
 
-    fn units(&self, job: &Job, tenant: i64, counts: &mut HashMap<String, i64>) -> WriteResult {
+    /// Makes and remembers the answer of a write that has a key.
+    fn answer(&self, job: &Job, tenant: i64, results: Vec<UnitResult>) -> WriteResult {
+        let Some((keyed, render)) = &job.once else { return Ok(Done::Units(results)) };
+        let answer = catch_unwind(AssertUnwindSafe(|| render.render(results)))
+            .map_err(|_| StoreError::Internal("making an answer panicked".into()))??;
+        idempotency::remember(self.connection, tenant, keyed, self.now, &answer).map_err(failed)?;
+        Ok(Done::Once(Once::First(answer)))
+    }
+
+    fn units(
+        &self,
+        job: &Job,
+        tenant: i64,
+        counts: &mut HashMap<String, i64>,
+    ) -> Result<Vec<UnitResult>, StoreError> {
         let mut results: Vec<UnitResult> = Vec::with_capacity(job.write.units.len());
         let mut errors = 0;
         for unit in &job.write.units {

@@ -5,6 +5,7 @@
 mod batch;
 mod condition;
 mod failure;
+mod idempotency;
 mod list;
 mod purge;
 mod reader;
@@ -21,12 +22,14 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use rusqlite::Connection;
 
 pub use self::failure::OpenError;
 use self::failure::Sql;
 use self::reader::{Budget, ReadError, Readers};
 use self::writer::{Tenants, Writer};
+use super::idempotency::{Keyed, Once, Recalled, Render};
 use super::metrics::StoreMetrics;
 use super::{Listing, Query, Store, StoreError, TenantKey, UnitResult, Write};
 use crate::scim::resource::{Load, Related, Resource};
@@ -140,6 +143,26 @@ impl Store for SqliteStore {
 
     async fn write(&self, tenant: &TenantKey, write: Write) -> Result<Vec<UnitResult>, StoreError> {
         self.writer.write(tenant, write).await
+    }
+
+    async fn write_once(
+        &self,
+        tenant: &TenantKey,
+        write: Write,
+        keyed: Keyed,
+        render: Render,
+    ) -> Result<Once, StoreError> {
+        self.writer.write_once(tenant, write, keyed, render).await
+    }
+
+    async fn recall(&self, tenant: &TenantKey, keyed: &Keyed) -> Result<Option<Recalled>, StoreError> {
+        let Some(tenant) = self.tenant(tenant) else { return self.readers.alive().map(|()| None) };
+        let keyed = *keyed;
+        self.read(false, move |connection, _| Ok(idempotency::recall(connection, tenant, &keyed)?)).await
+    }
+
+    async fn forget_answers(&self, before: Timestamp) -> Result<u64, StoreError> {
+        idempotency::forget(&self.writer, before).await
     }
 
     async fn count(&self, tenant: &TenantKey, resource_type: &str) -> Result<u64, StoreError> {

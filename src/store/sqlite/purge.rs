@@ -81,6 +81,7 @@ fn remove_some(connection: &Connection, tenant: i64) -> Sql<bool> {
              (SELECT \"group\", member FROM member WHERE tenant = ?1 LIMIT ?2)",
         "DELETE FROM lookup WHERE tenant = ?1 AND (attribute, value, slot) IN
              (SELECT attribute, value, slot FROM lookup WHERE tenant = ?1 LIMIT ?2)",
+        "DELETE FROM answer WHERE key IN (SELECT key FROM answer WHERE tenant = ?1 LIMIT ?2)",
         "DELETE FROM resource WHERE key IN (SELECT key FROM resource WHERE tenant = ?1 LIMIT ?2)",
     ] {
         if connection.prepare_cached(sql)?.execute(params![tenant, BATCH])? > 0 {

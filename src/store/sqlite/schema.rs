@@ -16,7 +16,8 @@ const APPLICATION_ID: i32 = 0x5343_494D;
 const CHECKED_BYTES: i64 = 16 << 20;
 
 /// The migrations, in order: the first makes version 1.
-pub(super) const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_initial.sql")];
+pub(super) const MIGRATIONS: &[&str] =
+    &[include_str!("migrations/0001_initial.sql"), include_str!("migrations/0002_idempotency.sql")];
 
 /// Opens the one connection that writes, and brings the schema up to date.
 pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
@@ -112,8 +113,9 @@ mod tests {
     use crate::store::{Page, Query, Store, TenantKey};
 
     /// Rows as each version would have written them: the first item fills version 1. A migration adds
-    /// the statements that fill the version it makes.
-    const ROWS: &[&str] = &[r#"
+    /// the statements that fill what it makes.
+    const ROWS: &[&str] = &[
+        r#"
         INSERT INTO meta VALUES ('cursor_key', x'0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20');
         INSERT INTO tenant (key, name) VALUES (1, 'identity/acme');
         INSERT INTO resource VALUES
@@ -122,7 +124,11 @@ mod tests {
         INSERT INTO lookup VALUES (1, 'User.userName', 'ann', 0, 1), (1, 'Group.displayName', 'staff', 2, 2);
         INSERT INTO member VALUES (1, 2, 1);
         INSERT INTO counter VALUES (1, 'User', 1), (1, 'Group', 1);
-    "#];
+    "#,
+        "
+        INSERT INTO answer VALUES (1, 1, zeroblob(32), zeroblob(32), 1000, 204, 3, NULL, NULL, NULL);
+    ",
+    ];
 
     #[tokio::test]
     async fn database_of_every_older_version_opens_with_its_rows() {
@@ -131,7 +137,9 @@ mod tests {
             let directory = tempfile::tempdir().unwrap();
             let mut connection = Connection::open(directory.path().join("scim.db")).unwrap();
             migrate(&mut connection, &MIGRATIONS[..version]).unwrap();
-            connection.execute_batch(ROWS[version - 1]).unwrap();
+            for rows in &ROWS[..version] {
+                connection.execute_batch(rows).unwrap();
+            }
             drop(connection);
 
             let store = SqliteStore::open(directory.path()).unwrap();

@@ -11,11 +11,12 @@ use std::time::Instant;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::batch::{self, Job, WriteResult};
+use super::batch::{self, Done, Job, WriteResult};
 use super::failure::{Sql, failed};
 use super::reader::Readers;
+use crate::store::idempotency::{Keyed, Once, Render};
 use crate::store::metrics::StoreMetrics;
-use crate::store::{StoreError, TenantKey, Write};
+use crate::store::{StoreError, TenantKey, UnitResult, Write};
 
 /// Writes that wait; past that, writers wait for a place.
 const QUEUE: usize = 1024;
@@ -64,9 +65,35 @@ impl Writer {
     }
 
     /// Queues a write and waits until it is durable.
-    pub(super) async fn write(&self, tenant: &TenantKey, write: Write) -> WriteResult {
+    pub(super) async fn write(
+        &self,
+        tenant: &TenantKey,
+        write: Write,
+    ) -> Result<Vec<UnitResult>, StoreError> {
+        match self.apply(Job { tenant: tenant.clone(), write, once: None }).await? {
+            Done::Units(results) => Ok(results),
+            Done::Once(_) => {
+                Err(StoreError::Internal("a write without a key was answered as with one".into()))
+            }
+        }
+    }
+
+    /// As [`Self::write`], once for each key.
+    pub(super) async fn write_once(
+        &self,
+        tenant: &TenantKey,
+        write: Write,
+        keyed: Keyed,
+        render: Render,
+    ) -> Result<Once, StoreError> {
+        match self.apply(Job { tenant: tenant.clone(), write, once: Some((keyed, render)) }).await? {
+            Done::Once(once) => Ok(once),
+            Done::Units(_) => Err(StoreError::Internal("a write with a key was answered as without".into())),
+        }
+    }
+
+    async fn apply(&self, job: Job) -> WriteResult {
         let (answer, result) = oneshot::channel();
-        let job = Job { tenant: tenant.clone(), write };
         let waiting = Waiting { job, queued: Instant::now(), answer };
         self.sender.send(Message::Write(waiting)).await.map_err(|_| StoreError::Closing)?;
         result.await.map_err(|_| StoreError::Closing)?
