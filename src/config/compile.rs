@@ -9,13 +9,13 @@ use ipnet::IpNet;
 use sha2::{Digest, Sha256};
 
 use super::{
-    Limits, ServerConfig, TenantConfig, TokenDigest,
+    Limits, Scope, Scopes, ServerConfig, TenantConfig, TokenDigest,
     findings::{Finding, has_errors},
     objects::{Located, Object, Secret, SecretIndex, refers_to},
 };
 use crate::{
     crd::{
-        Cidr, DeletionPolicy, IdentityProvider, NamespaceFrom, ScimEndpoint, ScimTenant, TOKEN_KEY,
+        self, Cidr, DeletionPolicy, IdentityProvider, NamespaceFrom, ScimEndpoint, ScimTenant, TOKEN_KEY,
         TenantLimits,
     },
     scim::dialect::Dialect,
@@ -185,6 +185,15 @@ impl From<IdentityProvider> for Dialect {
     }
 }
 
+impl From<crd::Scope> for Scope {
+    fn from(scope: crd::Scope) -> Self {
+        match scope {
+            crd::Scope::Read => Self::Read,
+            crd::Scope::Write => Self::Write,
+        }
+    }
+}
+
 /// Where one of a tenant's tokens is.
 pub(super) struct TokenReference {
     /// The token's name, for logs.
@@ -192,6 +201,7 @@ pub(super) struct TokenReference {
     /// The Secret, in the tenant's namespace.
     pub(super) secret: String,
     key: String,
+    scopes: Scopes,
     /// The field that names the Secret.
     field: String,
 }
@@ -203,12 +213,14 @@ pub(super) fn token_references(tenant: &ScimTenant) -> Vec<TokenReference> {
         name: TOKEN_KEY.to_owned(),
         secret: tenant.token_secret(),
         key: TOKEN_KEY.to_owned(),
+        scopes: Scopes::ALL,
         field: "spec.authentication.bearer.secretName".to_owned(),
     };
     let more = bearer.tokens.iter().enumerate().map(|(index, token)| TokenReference {
         name: token.name.clone(),
         secret: token.secret_key_ref.name.clone(),
         key: token.secret_key_ref.key.clone(),
+        scopes: token.scopes.iter().map(|scope| Scope::from(*scope)).collect(),
         field: format!("spec.authentication.bearer.tokens[{index}].secretKeyRef"),
     });
     std::iter::once(main).chain(more).collect()
@@ -220,7 +232,7 @@ pub(super) fn digest(
     reference: &TokenReference,
     secrets: &SecretIndex<'_>,
 ) -> Result<(TokenDigest, Option<Finding>), Box<Finding>> {
-    let TokenReference { name, secret, key, field } = reference;
+    let TokenReference { name, secret, key, scopes, field } = reference;
     let namespace = tenant.object.namespace();
     let Some(found) = secrets.get(namespace, secret) else {
         let finding = Finding::error("secret-missing", format!("there is no Secret {namespace}/{secret}"));
@@ -270,7 +282,7 @@ pub(super) fn digest(
         None
     };
     let sha256 = format!("{:x}", Sha256::digest(token));
-    Ok((TokenDigest { name: name.clone(), sha256 }, warning))
+    Ok((TokenDigest { name: name.clone(), sha256, scopes: *scopes }, warning))
 }
 
 #[cfg(test)]
@@ -324,7 +336,7 @@ spec:
                 "globex",
                 "path: gx, identityProvider: Strict, suspended: true, deletionPolicy: Delete, \
                  limits: {maxBodyBytes: 2000, maxPageSize: 500}, \
-                 authentication: {bearer: {secretName: own, tokens: [{name: next, secretKeyRef: {name: own, key: new}}]}}",
+                 authentication: {bearer: {secretName: own, tokens: [{name: next, secretKeyRef: {name: own, key: new}, scopes: [scim.read]}]}}",
             ),
             &tenant("acme", ""),
             &secret("acme-scim-token", "token", "a-token-of-acme-123"),
@@ -351,7 +363,11 @@ spec:
               "tokens": [
                 {
                   "name": "token",
-                  "sha256": "054963e3d7736cc6e58fdfd8860a8902f22c366ccc461ba8c4771852b213a53e"
+                  "sha256": "054963e3d7736cc6e58fdfd8860a8902f22c366ccc461ba8c4771852b213a53e",
+                  "scopes": [
+                    "scim.read",
+                    "scim.write"
+                  ]
                 }
               ],
               "limits": {
@@ -370,11 +386,18 @@ spec:
               "tokens": [
                 {
                   "name": "token",
-                  "sha256": "a08bcc2cf778d2eb276708dfe373edbffc06eec4901ce1942b016591d1aeaf5f"
+                  "sha256": "a08bcc2cf778d2eb276708dfe373edbffc06eec4901ce1942b016591d1aeaf5f",
+                  "scopes": [
+                    "scim.read",
+                    "scim.write"
+                  ]
                 },
                 {
                   "name": "next",
-                  "sha256": "c34bd22d599296f1ef058794b3ef298a8565655c0307de32eac183e5e5e4a5a0"
+                  "sha256": "c34bd22d599296f1ef058794b3ef298a8565655c0307de32eac183e5e5e4a5a0",
+                  "scopes": [
+                    "scim.read"
+                  ]
                 }
               ],
               "limits": {

@@ -8,12 +8,15 @@ pub mod findings;
 pub mod follow;
 pub mod manifests;
 pub mod objects;
+mod scopes;
 mod tokens;
 pub mod validate;
 pub mod yaml;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+
+pub use self::scopes::{Scope, Scopes};
 
 use crate::scim::dialect::Dialect;
 
@@ -61,6 +64,8 @@ pub struct TokenDigest {
     pub name: String,
     /// SHA-256 of the token, as 64 lowercase hexadecimal digits.
     pub sha256: String,
+    /// What the token allows.
+    pub scopes: Scopes,
 }
 
 /// What one request may cost.

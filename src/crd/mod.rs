@@ -4,6 +4,8 @@
 //! field documentation, attributes become constraints, defaults and CEL rules. What one object can
 //! know about itself is refused here; what needs two objects is [`crate::config`]'s work.
 
+#[expect(unreachable_pub, reason = "KubeSchema copies each struct, `pub` included, into a function body")]
+mod authentication;
 mod definitions;
 #[expect(unreachable_pub, reason = "KubeSchema copies each struct, `pub` included, into a function body")]
 #[expect(
@@ -16,6 +18,7 @@ mod reference;
 #[expect(unreachable_pub, reason = "KubeSchema copies each struct, `pub` included, into a function body")]
 mod tenant;
 
+pub use authentication::{Authentication, Bearer, BearerToken, Scope, SecretKeyRef};
 pub use definitions::{definition_yaml, definitions, schema};
 pub use endpoint::{
     Access, AllowedTenants, Cidr, NamespaceFrom, ScimEndpoint, ScimEndpointSpec, ScimEndpointStatus,
@@ -24,8 +27,7 @@ pub use endpoint::{
 pub use limits::{EndpointLimits, TenantLimits};
 pub use reference::reference_markdown;
 pub use tenant::{
-    Authentication, Bearer, BearerToken, DeletionPolicy, EndpointRef, IdentityProvider, ScimTenant,
-    ScimTenantSpec, ScimTenantStatus, SecretKeyRef,
+    DeletionPolicy, EndpointRef, IdentityProvider, ScimTenant, ScimTenantSpec, ScimTenantStatus,
 };
 
 /// The API group of the custom resources.

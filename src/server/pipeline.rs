@@ -5,12 +5,13 @@
 //!  3. size of URL and headers          `check_head`
 //!  4. tenant and authentication        [`authenticate`]: one step, so that both fail alike
 //!  5. method and path                  [`route`]
-//!  6. body: limit, decode              [`read_object`]
-//!  7. dialect and schema validation    `resources::*`: the body becomes a store command
-//!  8. store                            one transaction
-//!  9. projection                       what the client asked to see
-//! 10. SCIM response or SCIM error      [`respond`]
-//! 11. access log and metrics
+//!  6. scope                            [`Authenticated::require`]
+//!  7. body: limit, decode              [`read_object`]
+//!  8. dialect and schema validation    `resources::*`: the body becomes a store command
+//!  9. store                            one transaction
+//! 10. projection                       what the client asked to see
+//! 11. SCIM response or SCIM error      [`respond`]
+//! 12. access log and metrics
 
 use std::any::Any;
 use std::fmt::Display;
@@ -105,7 +106,7 @@ where
     response
 }
 
-/// Steps 2 to 9.
+/// Steps 2 to 10.
 #[expect(clippy::too_many_arguments, reason = "what a request is made of; each step takes its part")]
 async fn steps<B>(
     app: &App,
@@ -134,6 +135,7 @@ where
     }
 
     let operation = seen.operation.insert(route(&tenant.registry, &head.method, rest)?);
+    authenticated.require(operation.scope())?;
     let context = Context {
         app,
         tenant,
@@ -142,7 +144,7 @@ where
         parameters: Parameters::parse(head.uri.query())?,
         request_id: &trace.request_id,
         origin: Arc::new(Origin {
-            actor: authenticated.credential().to_owned(),
+            actor: authenticated.actor.to_string(),
             client: Some(client.address),
             request_id: trace.request_id.clone(),
         }),
@@ -200,7 +202,7 @@ fn check_head(head: &Parts) -> Result<(), ScimError> {
     Ok(())
 }
 
-/// Step 11.
+/// Step 12.
 fn record(app: &App, client: &Client<'_>, trace: &Trace, seen: &Seen, status: u16, started: Instant) {
     let duration = started.elapsed();
     let operation = seen.operation.as_ref().map_or("none", Operation::name);
@@ -211,7 +213,7 @@ fn record(app: &App, client: &Client<'_>, trace: &Trace, seen: &Seen, status: u1
         request_id: &trace.request_id,
         trace_id: trace.trace_id.as_deref(),
         tenant: tenant.map(AsRef::as_ref),
-        credential: seen.authenticated.as_ref().map(Authenticated::credential),
+        credential: seen.authenticated.as_ref().map(|authenticated| &*authenticated.actor),
         operation,
         resource_type: kind.map(|kind| kind.name.as_str()),
         // What is no id of ours could be a person's address that somebody put in the URL.

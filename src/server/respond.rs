@@ -1,5 +1,7 @@
 //! Answers: what an operation gives, and how that becomes an HTTP response.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{
@@ -7,6 +9,7 @@ use hyper::header::{
 };
 use hyper::{Response, StatusCode};
 
+use crate::config::{Scope, Scopes};
 use crate::scim::error::ScimError;
 use crate::scim::etag::Version;
 use crate::store::StoreError;
@@ -39,13 +42,67 @@ pub enum Failure {
     /// The client's error, or a truth about us that has a SCIM error.
     Scim(ScimError),
     /// 401; says what to send.
-    Unauthenticated(&'static str),
+    Unauthenticated(Challenge),
+    /// 403: the credential does not allow this.
+    InsufficientScope {
+        /// What it would have to allow.
+        needed: Scope,
+        /// What it allows.
+        held: Scopes,
+    },
     /// 405; the methods that are allowed.
     MethodNotAllowed(&'static str),
     /// 503 with `Retry-After` in seconds.
     RetryLater(u32, &'static str),
     /// The store failed: the client is told when to come back, the log is told why.
     Store(StoreError),
+}
+
+/// Why a request is not authenticated (RFC 6750 section 3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Challenge {
+    /// The error code; none when no credential was presented.
+    error: Option<&'static str>,
+    /// What to do.
+    detail: Cow<'static, str>,
+}
+
+impl Challenge {
+    /// No credential was presented.
+    pub fn new(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { error: None, detail: detail.into() }
+    }
+
+    /// A credential was presented and is no good.
+    pub fn invalid_token(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { error: Some("invalid_token"), detail: detail.into() }
+    }
+
+    /// The value of `WWW-Authenticate`.
+    fn header(&self) -> HeaderValue {
+        match self.error {
+            None => HeaderValue::from_static("Bearer realm=\"scim\""),
+            Some(error) => challenge(&format!(
+                "Bearer realm=\"scim\", error=\"{error}\", error_description=\"{}\"",
+                quotable(&self.detail)
+            )),
+        }
+    }
+}
+
+impl From<Challenge> for Failure {
+    fn from(challenge: Challenge) -> Self {
+        Self::Unauthenticated(challenge)
+    }
+}
+
+fn challenge(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("Bearer realm=\"scim\""))
+}
+
+/// What `error_description` may hold (RFC 6750 section 3): ASCII without `"` and `\`.
+fn quotable(text: &str) -> String {
+    text.chars().map(|c| if matches!(c, ' '..='~') && !matches!(c, '"' | '\\') { c } else { '\'' }).collect()
 }
 
 impl From<ScimError> for Failure {
@@ -85,9 +142,21 @@ pub fn success(answer: Answer) -> Response<Full<Bytes>> {
 pub fn failure(failure: Failure, request_id: &str) -> Response<Full<Bytes>> {
     let (error, header): (ScimError, Option<(HeaderName, HeaderValue)>) = match failure {
         Failure::Scim(error) => (error, None),
-        Failure::Unauthenticated(what_to_do) => (
-            ScimError::new(401, format!("not authenticated: {what_to_do}")),
-            Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"scim\""))),
+        Failure::Unauthenticated(challenge) => (
+            ScimError::new(401, format!("not authenticated: {}", challenge.detail)),
+            Some((WWW_AUTHENTICATE, challenge.header())),
+        ),
+        Failure::InsufficientScope { needed, held } => (
+            ScimError::new(
+                403,
+                format!("this needs the scope {needed}, and the credential has {}", shown(held)),
+            ),
+            Some((
+                WWW_AUTHENTICATE,
+                challenge(&format!(
+                    "Bearer realm=\"scim\", error=\"insufficient_scope\", scope=\"{needed}\""
+                )),
+            )),
         ),
         Failure::MethodNotAllowed(allow) => (
             ScimError::new(405, format!("this method is not allowed here; allowed are {allow}")),
@@ -120,4 +189,8 @@ pub fn failure(failure: Failure, request_id: &str) -> Response<Full<Bytes>> {
         response.headers_mut().insert(name, value);
     }
     response
+}
+
+fn shown(scopes: Scopes) -> String {
+    if scopes == Scopes::NONE { "none".to_owned() } else { format!("only {scopes}") }
 }

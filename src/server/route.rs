@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hyper::Method;
 use percent_encoding::percent_decode_str;
 
+use crate::config::Scope;
 use crate::scim::error::ScimError;
 use crate::scim::schema::{Registry, ResourceType};
 
@@ -61,6 +62,17 @@ impl Operation {
             Self::Bulk => "bulk",
             Self::Discover(_) => "discover",
             Self::Me => "me",
+        }
+    }
+
+    /// What a credential must allow. A refusal needs nothing, so `/Me` is among the reads.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        match self {
+            Self::Get(..) | Self::List(_) | Self::Search(_) | Self::Discover(_) | Self::Me => Scope::Read,
+            Self::Create(_) | Self::Replace(..) | Self::Patch(..) | Self::Delete(..) | Self::Bulk => {
+                Scope::Write
+            }
         }
     }
 

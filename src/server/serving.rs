@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use ipnet::IpNet;
 
-use crate::config::{Limits, ServerConfig, TenantConfig};
+use crate::config::{Limits, Scopes, ServerConfig, TenantConfig};
 use crate::scim::dialect::Dialect;
 use crate::scim::schema::Registry;
 use crate::store::{Policy, TenantKey};
@@ -47,9 +47,11 @@ pub struct Tenant {
 /// A bearer token, known by its digest only.
 pub struct Token {
     /// Its name, for logs.
-    pub name: Box<str>,
+    pub name: Arc<str>,
     /// SHA-256.
     pub digest: [u8; 32],
+    /// What it allows.
+    pub scopes: Scopes,
 }
 
 impl Serving {
@@ -112,7 +114,7 @@ impl Tenant {
                     // The compiler of the configuration makes digests, so this is a broken file.
                     tracing::error!(tenant = %name, token = %token.name, "digest is not 64 hexadecimal digits: the token is not accepted");
                 }
-                Some(Token { name: token.name.as_str().into(), digest: digest? })
+                Some(Token { name: token.name.as_str().into(), digest: digest?, scopes: token.scopes })
             })
             .collect();
         Self {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder};
-use scim_operator::config::{Limits, ServerConfig, TenantConfig, TokenDigest};
+use scim_operator::config::{Limits, Scopes, ServerConfig, TenantConfig, TokenDigest};
 use scim_operator::scim::dialect::Dialect;
 use scim_operator::server::App;
 use scim_operator::server::connection::{ConnectionLimits, serve_admin, serve_scim};
@@ -81,7 +81,7 @@ pub(crate) fn tenant(path: &str, identity_provider: Dialect) -> TenantConfig {
 
 pub(crate) fn token(text: &str) -> TokenDigest {
     let hex = |digest: &[u8]| digest.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
-    TokenDigest { name: format!("name of {text}"), sha256: hex(&Sha256::digest(text)) }
+    TokenDigest { name: format!("name of {text}"), sha256: hex(&Sha256::digest(text)), scopes: Scopes::ALL }
 }
 
 impl Server {

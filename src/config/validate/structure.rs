@@ -136,11 +136,23 @@ impl Walk<'_, '_> {
 
     fn array(&mut self, schema: &Value, items: &mut [Value], path: &str) {
         let count = items.len() as u64;
+        if count == 0 && schema["minItems"].as_u64().is_some_and(|min| min > 0) {
+            self.error(path, "length", "must have at least one item; leave the field out for the default");
+        }
         if let Some(max) = schema["maxItems"].as_u64().filter(|max| count > *max) {
             self.error(path, "length", format!("must have at most {max} items, not {count}"));
         }
         for (index, value) in items.iter_mut().enumerate() {
             self.value(&schema["items"], value, &yaml::item(path, index));
+        }
+        if schema["x-kubernetes-list-type"] == "set" {
+            for (index, value) in items.iter().enumerate() {
+                if let Some(first) = items[..index].iter().position(|known| known == value) {
+                    let message = format!("the list has {value} twice: items {first} and {index}");
+                    let finding = Finding::error("duplicate-item", message).hint("remove one");
+                    (self.report)(&yaml::item(path, index), false, finding);
+                }
+            }
         }
         if schema["x-kubernetes-list-type"] == "map" {
             let keys: Vec<&str> = schema["x-kubernetes-list-map-keys"]
