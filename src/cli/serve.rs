@@ -297,7 +297,7 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::{Limits, TenantConfig};
+    use crate::config::{Lifecycle, Limits, Membership, TenantConfig};
     use crate::scim::dialect::Dialect;
 
     use super::*;
@@ -311,6 +311,8 @@ mod tests {
             limits: Limits::default(),
             suspended,
             purge_on_removal: false,
+            lifecycle: Lifecycle::default(),
+            membership: Membership::default(),
         }
     }
 

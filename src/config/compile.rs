@@ -4,25 +4,29 @@
 //! Tokens leave this file as SHA-256 digests only.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use sha2::{Digest, Sha256};
 
 use super::{
-    Limits, Scope, Scopes, ServerConfig, TenantConfig, TokenDigest,
+    Lifecycle, Limits, Membership, Scope, Scopes, ServerConfig, TenantConfig, TokenDigest,
     findings::{Finding, has_errors},
     objects::{Located, Object, Secret, SecretIndex, refers_to},
 };
 use crate::{
     crd::{
-        self, Cidr, DeletionPolicy, IdentityProvider, NamespaceFrom, ScimEndpoint, ScimTenant, TOKEN_KEY,
-        TenantLimits,
+        self, Cidr, DeletionPolicy, IdentityProvider, MembershipSpec, NamespaceFrom, OnDelete, OnRecreate,
+        ScimEndpoint, ScimTenant, TOKEN_KEY, TenantLimits, UnknownMembers,
     },
     scim::dialect::Dialect,
 };
 
 /// A shorter token can be guessed; the tokens made here have 44 characters.
 const MIN_TOKEN_LENGTH: usize = 16;
+
+/// How long leavers are retained when `spec.lifecycle.retention` is absent: 30 days.
+const DEFAULT_RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// Compiles what the servers of `endpoint` serve, with the warnings; or gives every finding, errors among them.
 ///
@@ -55,6 +59,8 @@ pub fn compile(
             limits: narrow(spec.limits.into(), tenant.object.spec.limits),
             suspended: tenant.object.spec.suspended,
             purge_on_removal: tenant.object.spec.deletion_policy == DeletionPolicy::Delete,
+            lifecycle: (&tenant.object.spec.lifecycle).into(),
+            membership: tenant.object.spec.membership.into(),
         });
     }
     let mut cidrs = |field: &str, blocks: &[Cidr]| {
@@ -165,6 +171,28 @@ fn narrow(outer: Limits, inner: TenantLimits) -> Limits {
         max_bulk_operations: max_bulk_operations.unwrap_or(u32::MAX).min(outer.max_bulk_operations),
         max_bulk_payload_bytes: max_bulk_payload_bytes.unwrap_or(u64::MAX).min(outer.max_bulk_payload_bytes),
         max_page_size: max_page_size.unwrap_or(u32::MAX).min(outer.max_page_size),
+    }
+}
+
+impl From<&crd::Lifecycle> for Lifecycle {
+    fn from(lifecycle: &crd::Lifecycle) -> Self {
+        let crd::Lifecycle { on_delete, retention, on_recreate, on_deactivate } = lifecycle;
+        let retention = retention.as_ref().map_or(DEFAULT_RETENTION, crd::Duration::get);
+        Self {
+            retention_seconds: match on_delete {
+                OnDelete::Purge => None,
+                OnDelete::Retain => Some(retention.as_secs()),
+            },
+            restore_on_recreate: *on_recreate == OnRecreate::Restore,
+            remove_from_groups_on_deactivate: on_deactivate.remove_from_groups,
+        }
+    }
+}
+
+impl From<MembershipSpec> for Membership {
+    fn from(membership: MembershipSpec) -> Self {
+        let MembershipSpec { unknown_members, match_external_id } = membership;
+        Self { keep_unknown: unknown_members == UnknownMembers::Pending, match_external_id }
     }
 }
 

@@ -54,6 +54,34 @@ pub struct TenantConfig {
     pub suspended: bool,
     /// Purge the data when the tenant is removed (`deletionPolicy: Delete`).
     pub purge_on_removal: bool,
+    /// What becomes of leavers.
+    #[serde(default)]
+    pub lifecycle: Lifecycle,
+    /// How the members of groups are read.
+    #[serde(default)]
+    pub membership: Membership,
+}
+
+/// What becomes of users and groups that are deleted, come back, or are deactivated (`spec.lifecycle`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Lifecycle {
+    /// How long a deleted resource can be brought back; `None`: DELETE erases it.
+    pub retention_seconds: Option<u64>,
+    /// A POST of a retained resource's `externalId` or `userName` brings it back with its id.
+    pub restore_on_recreate: bool,
+    /// A user whose `active` becomes false leaves all groups.
+    pub remove_from_groups_on_deactivate: bool,
+}
+
+/// How the members of groups are read (`spec.membership`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Membership {
+    /// Unknown members are kept until they appear; else a push with unknown members is refused.
+    pub keep_unknown: bool,
+    /// A member may be named by its `externalId`.
+    pub match_external_id: bool,
 }
 
 /// A bearer token's SHA-256 digest.

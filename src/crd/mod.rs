@@ -7,12 +7,15 @@
 #[expect(unreachable_pub, reason = "KubeSchema copies each struct, `pub` included, into a function body")]
 mod authentication;
 mod definitions;
+mod duration;
 #[expect(unreachable_pub, reason = "KubeSchema copies each struct, `pub` included, into a function body")]
 #[expect(
     clippy::duplicated_attributes,
     reason = "each printer column has a type and a description of its own"
 )]
 mod endpoint;
+#[expect(unreachable_pub, reason = "KubeSchema copies each struct, `pub` included, into a function body")]
+mod lifecycle;
 mod limits;
 mod reference;
 #[expect(unreachable_pub, reason = "KubeSchema copies each struct, `pub` included, into a function body")]
@@ -20,10 +23,12 @@ mod tenant;
 
 pub use authentication::{Authentication, Bearer, BearerToken, Scope, SecretKeyRef};
 pub use definitions::{definition_yaml, definitions, schema};
+pub use duration::{Duration, DurationError};
 pub use endpoint::{
     Access, AllowedTenants, Cidr, NamespaceFrom, ScimEndpoint, ScimEndpointSpec, ScimEndpointStatus,
     TenantNamespaces,
 };
+pub use lifecycle::{Lifecycle, MembershipSpec, OnDeactivate, OnDelete, OnRecreate, UnknownMembers};
 pub use limits::{EndpointLimits, TenantLimits};
 pub use reference::reference_markdown;
 pub use tenant::{

@@ -5,8 +5,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::TenantLimits;
 use super::authentication::{Authentication, IS_OBJECT_NAME};
+use super::{Lifecycle, MembershipSpec, TenantLimits};
 
 /// One customer's identity provider behind an endpoint.
 #[derive(CustomResource, KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,6 +28,9 @@ use super::authentication::{Authentication, IS_OBJECT_NAME};
     validation = Rule::new("(has(self.spec.path) ? self.spec.path : self.metadata.name) == (has(oldSelf.spec.path) ? oldSelf.spec.path : oldSelf.metadata.name)")
         .message("the path of a tenant cannot change, as identity providers are configured with it: make another tenant")
         .field_path(".spec.path"),
+    validation = Rule::new("self.spec.identityProvider != 'Strict' || self.spec.membership.unknownMembers != 'Pending'")
+        .message("spec.membership.unknownMembers cannot be Pending for identityProvider Strict, which refuses unknown members: choose Reject, or another identityProvider")
+        .field_path(".spec.membership.unknownMembers"),
     printcolumn(
         name = "Endpoint",
         type_ = "string",
@@ -92,6 +95,12 @@ pub struct ScimTenantSpec {
     /// are there again when a tenant of the same namespace and name comes back. `Delete`: they are purged.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
+    /// What becomes of users and groups that are deleted, come back, or are deactivated.
+    #[serde(default)]
+    pub lifecycle: Lifecycle,
+    /// How the members of groups are read.
+    #[serde(default)]
+    pub membership: MembershipSpec,
 }
 
 /// Which endpoint serves a tenant.

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::config::{Limits, Scopes, ServerConfig, TenantConfig};
+use crate::config::{Lifecycle, Limits, Membership, Scopes, ServerConfig, TenantConfig};
 use crate::scim::dialect::Dialect;
 use crate::scim::schema::Registry;
 use crate::store::{Policy, TenantKey};
@@ -104,8 +105,17 @@ impl Serving {
 
 impl Tenant {
     fn compile(config: &TenantConfig, registry: &Arc<Registry>) -> Self {
-        let TenantConfig { name, path, identity_provider, tokens, limits, suspended, purge_on_removal } =
-            config;
+        let TenantConfig {
+            name,
+            path,
+            identity_provider,
+            tokens,
+            limits,
+            suspended,
+            purge_on_removal,
+            lifecycle,
+            membership,
+        } = config;
         let tokens = tokens
             .iter()
             .filter_map(|token| {
@@ -124,11 +134,23 @@ impl Tenant {
             dialect: *identity_provider,
             limits: *limits,
             suspended: *suspended,
-            policy: Arc::default(),
+            policy: Arc::new(policy(*lifecycle, *membership)),
             purge_on_removal: *purge_on_removal,
             advised: AtomicBool::new(false),
             tokens,
         }
+    }
+}
+
+fn policy(lifecycle: Lifecycle, membership: Membership) -> Policy {
+    let Lifecycle { retention_seconds, restore_on_recreate, remove_from_groups_on_deactivate } = lifecycle;
+    let Membership { keep_unknown, match_external_id } = membership;
+    Policy {
+        retention: retention_seconds.map(Duration::from_secs),
+        restore_on_recreate,
+        remove_from_groups_on_deactivate,
+        keep_unknown_members: keep_unknown,
+        match_external_id,
     }
 }
 

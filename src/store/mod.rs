@@ -14,6 +14,7 @@ pub mod sqlite;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -136,7 +137,18 @@ pub struct Origin {
 
 /// A tenant's choices about its data.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Policy {}
+pub struct Policy {
+    /// How long a deleted resource can be brought back; `None`: DELETE erases it.
+    pub retention: Option<Duration>,
+    /// A POST of a retained resource's `externalId` or `userName` brings it back with its id.
+    pub restore_on_recreate: bool,
+    /// A user whose `active` becomes false leaves all groups.
+    pub remove_from_groups_on_deactivate: bool,
+    /// Unknown members are kept until they appear; else a push with unknown members is refused.
+    pub keep_unknown_members: bool,
+    /// A member may be named by its `externalId`.
+    pub match_external_id: bool,
+}
 
 /// Why a [`Unit`] was undone.
 #[derive(Debug, Clone, PartialEq, Eq)]
