@@ -297,7 +297,7 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::{Lifecycle, Limits, Membership, TenantConfig};
+    use crate::config::{Audit, Lifecycle, Limits, Membership, TenantConfig};
     use crate::scim::dialect::Dialect;
 
     use super::*;
@@ -313,6 +313,7 @@ mod tests {
             purge_on_removal: false,
             lifecycle: Lifecycle::default(),
             membership: Membership::default(),
+            audit: Audit::default(),
         }
     }
 

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use sha2::{Digest, Sha256};
 
 use super::{
-    Lifecycle, Limits, Membership, Scope, Scopes, ServerConfig, TenantConfig, TokenDigest,
+    Audit, Lifecycle, Limits, Membership, Scope, Scopes, ServerConfig, TenantConfig, TokenDigest,
     findings::{Finding, has_errors},
     objects::{Located, Object, Secret, SecretIndex, refers_to},
 };
@@ -61,6 +61,7 @@ pub fn compile(
             purge_on_removal: tenant.object.spec.deletion_policy == DeletionPolicy::Delete,
             lifecycle: (&tenant.object.spec.lifecycle).into(),
             membership: tenant.object.spec.membership.into(),
+            audit: (&tenant.object.spec.audit).into(),
         });
     }
     let mut cidrs = |field: &str, blocks: &[Cidr]| {
@@ -185,6 +186,20 @@ impl From<&crd::Lifecycle> for Lifecycle {
             },
             restore_on_recreate: *on_recreate == OnRecreate::Restore,
             remove_from_groups_on_deactivate: on_deactivate.remove_from_groups,
+        }
+    }
+}
+
+impl From<&crd::Audit> for Audit {
+    fn from(audit: &crd::Audit) -> Self {
+        let crd::Audit { retention, max_entries, values } = audit;
+        let default = Self::default();
+        Self {
+            retention_seconds: retention
+                .as_ref()
+                .map_or(default.retention_seconds, |time| time.get().as_secs()),
+            max_entries: max_entries.unwrap_or(default.max_entries),
+            values: *values,
         }
     }
 }

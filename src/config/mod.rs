@@ -60,6 +60,27 @@ pub struct TenantConfig {
     /// How the members of groups are read.
     #[serde(default)]
     pub membership: Membership,
+    /// What the audit log holds, and for how long.
+    #[serde(default)]
+    pub audit: Audit,
+}
+
+/// What the audit log holds, and for how long (`spec.audit`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Audit {
+    /// Older rows go.
+    pub retention_seconds: u64,
+    /// Rows at most; the oldest go.
+    pub max_entries: u64,
+    /// Old and new values are kept beside the names of attributes.
+    pub values: bool,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self { retention_seconds: 90 * 24 * 60 * 60, max_entries: 1_000_000, values: false }
+    }
 }
 
 /// What becomes of users and groups that are deleted, come back, or are deactivated (`spec.lifecycle`).

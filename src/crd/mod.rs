@@ -4,6 +4,7 @@
 //! field documentation, attributes become constraints, defaults and CEL rules. What one object can
 //! know about itself is refused here; what needs two objects is [`crate::config`]'s work.
 
+mod audit;
 #[expect(unreachable_pub, reason = "KubeSchema copies each struct, `pub` included, into a function body")]
 mod authentication;
 mod definitions;
@@ -21,6 +22,7 @@ mod reference;
 #[expect(unreachable_pub, reason = "KubeSchema copies each struct, `pub` included, into a function body")]
 mod tenant;
 
+pub use audit::Audit;
 pub use authentication::{Authentication, Bearer, BearerToken, Scope, SecretKeyRef};
 pub use definitions::{definition_yaml, definitions, schema};
 pub use duration::{Duration, DurationError};

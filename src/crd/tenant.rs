@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::authentication::{Authentication, IS_OBJECT_NAME};
-use super::{Lifecycle, MembershipSpec, TenantLimits};
+use super::{Audit, Lifecycle, MembershipSpec, TenantLimits};
 
 /// One customer's identity provider behind an endpoint.
 #[derive(CustomResource, KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -101,6 +101,9 @@ pub struct ScimTenantSpec {
     /// How the members of groups are read.
     #[serde(default)]
     pub membership: MembershipSpec,
+    /// What the audit log holds, and for how long.
+    #[serde(default)]
+    pub audit: Audit,
 }
 
 /// Which endpoint serves a tenant.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::config::{Lifecycle, Limits, Membership, Scopes, ServerConfig, TenantConfig};
+use crate::config::{Audit, Lifecycle, Limits, Membership, Scopes, ServerConfig, TenantConfig};
 use crate::scim::dialect::Dialect;
 use crate::scim::schema::Registry;
 use crate::store::{Policy, TenantKey};
@@ -37,6 +37,8 @@ pub struct Tenant {
     pub suspended: bool,
     /// What it wants done with its data.
     pub policy: Arc<Policy>,
+    /// What its audit log holds, and for how long.
+    pub audit: Audit,
     /// Purge its data when it goes.
     pub purge_on_removal: bool,
     /// Whether the log has said already that another dialect fits its requests better.
@@ -115,6 +117,7 @@ impl Tenant {
             purge_on_removal,
             lifecycle,
             membership,
+            audit,
         } = config;
         let tokens = tokens
             .iter()
@@ -134,7 +137,8 @@ impl Tenant {
             dialect: *identity_provider,
             limits: *limits,
             suspended: *suspended,
-            policy: Arc::new(policy(*lifecycle, *membership)),
+            policy: Arc::new(policy(*lifecycle, *membership, *audit)),
+            audit: *audit,
             purge_on_removal: *purge_on_removal,
             advised: AtomicBool::new(false),
             tokens,
@@ -142,7 +146,7 @@ impl Tenant {
     }
 }
 
-fn policy(lifecycle: Lifecycle, membership: Membership) -> Policy {
+fn policy(lifecycle: Lifecycle, membership: Membership, audit: Audit) -> Policy {
     let Lifecycle { retention_seconds, restore_on_recreate, remove_from_groups_on_deactivate } = lifecycle;
     let Membership { keep_unknown, match_external_id } = membership;
     Policy {
@@ -151,6 +155,7 @@ fn policy(lifecycle: Lifecycle, membership: Membership) -> Policy {
         remove_from_groups_on_deactivate,
         keep_unknown_members: keep_unknown,
         match_external_id,
+        audit_values: audit.values,
     }
 }
 

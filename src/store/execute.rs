@@ -11,9 +11,10 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::audit::{self, Changed, MemberChanges, Operation, changed};
 use super::index::{self, Entry};
 use super::membership::Membership;
-use super::{Command, Outcome, Refusal, StoreError, Unit};
+use super::{Command, Outcome, Policy, Refusal, StoreError, Unit};
 use crate::scim::error::ScimError;
 use crate::scim::etag::Preconditions;
 use crate::scim::member::{GroupRef, Member};
@@ -69,6 +70,8 @@ pub(super) trait Transaction {
     async fn add_entry(&mut self, key: i64, entry: &Entry) -> Result<bool, StoreError>;
     /// Removes an index entry.
     async fn remove_entry(&mut self, key: i64, entry: &Entry) -> Result<(), StoreError>;
+    /// The id of the resource of this key.
+    async fn id(&mut self, key: i64) -> Result<Option<String>, StoreError>;
     /// The key of the user or group of this id.
     async fn member_key(&mut self, id: &str) -> Result<Option<i64>, StoreError>;
     /// Adds a member; false when it was one.
@@ -87,9 +90,21 @@ pub(super) trait Transaction {
     /// The groups a resource belongs to, direct and indirect, ordered by id.
     async fn groups(&mut self, key: i64) -> Result<Vec<GroupRef>, StoreError>;
     /// Removes a resource from every group, and moves those groups' versions and times.
-    async fn leave_groups(&mut self, key: i64) -> Result<(), StoreError>;
+    async fn leave_groups(&mut self, key: i64) -> Result<Vec<Moved>, StoreError>;
     /// Moves the versions of the groups that show this resource as a member.
-    async fn touch_groups(&mut self, key: i64) -> Result<(), StoreError>;
+    async fn touch_groups(&mut self, key: i64) -> Result<Vec<Moved>, StoreError>;
+    /// Appends a row to the tenant's audit log, with the next sequence and the write's [`super::Origin`]. Every move
+    /// of a resource's version has its row.
+    async fn record(&mut self, entry: audit::Entry<'_>) -> Result<(), StoreError>;
+}
+
+/// A resource whose version moved by one because of another.
+#[derive(Debug)]
+pub(super) struct Moved {
+    pub resource_type: String,
+    pub id: String,
+    /// Its version now.
+    pub version: u64,
 }
 
 /// Why a step went no further.
@@ -133,7 +148,11 @@ impl Undone {
 
 /// Applies a unit's commands. New resources are all there before the first group looks for its
 /// members: the groups of a bulk request may contain each other.
-pub(super) async fn execute(transaction: &mut impl Transaction, unit: &Unit) -> Result<Vec<Outcome>, Undone> {
+pub(super) async fn execute(
+    transaction: &mut impl Transaction,
+    unit: &Unit,
+    policy: &Policy,
+) -> Result<Vec<Outcome>, Undone> {
     for (index, command) in unit.commands.iter().enumerate() {
         if let Command::Refuse(error) = command {
             return Err(Undone::at(index, error.clone().into()));
@@ -148,7 +167,7 @@ pub(super) async fn execute(transaction: &mut impl Transaction, unit: &Unit) -> 
     }
     let mut outcomes = Vec::with_capacity(unit.commands.len());
     for (index, command) in unit.commands.iter().enumerate() {
-        let outcome = apply(transaction, command, created.remove(&index)).await;
+        let outcome = apply(transaction, command, created.remove(&index), policy).await;
         outcomes.push(outcome.map_err(|fault| Undone::at(index, fault))?);
     }
     Ok(outcomes)
@@ -158,13 +177,24 @@ async fn apply(
     transaction: &mut impl Transaction,
     command: &Command,
     created: Option<Row>,
+    policy: &Policy,
 ) -> Result<Outcome, Fault> {
     match command {
-        Command::Create { resource_type, id, attributes: _, members } => {
+        Command::Create { resource_type, id, attributes, members } => {
             let row = created.ok_or_else(|| StoreError::Internal("a resource was not made".into()))?;
             let mut membership = Membership::of(row.key);
             membership.add(transaction, members).await?;
             membership.finish()?;
+            let entry = audit::Entry {
+                operation: Operation::Create,
+                resource_type: &resource_type.name,
+                id,
+                before: None,
+                after: Some(row.version),
+                changed: changed(resource_type, None, Some(attributes), policy.audit_values),
+                members: membership.changes(transaction).await?,
+            };
+            transaction.record(entry).await?;
             let load = Load { members: true, groups: false };
             let mut resource = finish_load(transaction, resource_type, id, row, load).await?;
             // Nothing can be said of it elsewhere yet.
@@ -180,27 +210,44 @@ async fn apply(
                 membership.replace(transaction, members).await?;
             }
             membership.finish()?;
-            let row = settle(transaction, resource_type, id, row, Some((current, new)), &membership).await?;
+            let subject = Subject { operation: Operation::Replace, resource_type, id, policy };
+            let row = settle(transaction, &subject, row, Some((current, new)), &membership).await?;
             finish_load(transaction, resource_type, id, row, *load).await.map(Outcome::Updated)
         }
         Command::Patch { resource_type, id, patch, preconditions, load } => {
             let row = find(transaction, resource_type, id, preconditions).await?;
             let (attributes, membership) = apply_patch(transaction, resource_type, &row, patch).await?;
-            let row = settle(transaction, resource_type, id, row, attributes, &membership).await?;
+            let subject = Subject { operation: Operation::Patch, resource_type, id, policy };
+            let row = settle(transaction, &subject, row, attributes, &membership).await?;
             finish_load(transaction, resource_type, id, row, *load).await.map(Outcome::Updated)
         }
         Command::Delete { resource_type, id, preconditions } => {
             let row = find(transaction, resource_type, id, preconditions).await?;
-            for entry in index::entries(resource_type, &parse_body(&row.body)?) {
+            let attributes = parse_body(&row.body)?;
+            for entry in index::entries(resource_type, &attributes) {
                 transaction.remove_entry(row.key, &entry).await?;
             }
-            transaction.leave_groups(row.key).await?;
+            let groups = transaction.leave_groups(row.key).await?;
+            record_moved(transaction, Operation::MemberDeleted, groups, id).await?;
             if resource_type.has_members() {
                 for member in transaction.member_keys(row.key).await? {
                     transaction.remove_member(row.key, member).await?;
                 }
             }
             transaction.delete(&resource_type.name, row.key).await?;
+            let mut changed = changed(resource_type, Some(&attributes), None, policy.audit_values);
+            // All of them, which goes without saying.
+            changed.paths.clear();
+            let entry = audit::Entry {
+                operation: Operation::Delete,
+                resource_type: &resource_type.name,
+                id,
+                before: Some(row.version),
+                after: None,
+                changed,
+                members: None,
+            };
+            transaction.record(entry).await?;
             Ok(Outcome::Deleted)
         }
         Command::Refuse(error) => Err(error.clone().into()),
@@ -272,16 +319,25 @@ async fn apply_patch(
     Ok((attributes, membership))
 }
 
-/// Writes what changed; the version and the time move only if something did.
+/// What is done to which resource.
+struct Subject<'a> {
+    operation: Operation,
+    resource_type: &'a ResourceType,
+    id: &'a str,
+    policy: &'a Policy,
+}
+
+/// Writes what changed, and records it; the version and the time move only if something did.
 async fn settle(
     transaction: &mut impl Transaction,
-    resource_type: &ResourceType,
-    id: &str,
+    subject: &Subject<'_>,
     mut row: Row,
     attributes: Option<(Attributes, Attributes)>,
     membership: &Membership,
 ) -> Result<Row, Fault> {
+    let Subject { operation, resource_type, id, policy } = *subject;
     let mut content = None;
+    let mut differences = Changed::default();
     if let Some((current, new)) = attributes.filter(|(current, new)| current != new) {
         let mut removed = index::entries(resource_type, &current);
         let mut added = index::entries(resource_type, &new);
@@ -301,21 +357,58 @@ async fn settle(
         }
         let display = display(&new);
         if display != self::display(&current) {
-            transaction.touch_groups(row.key).await?;
+            let groups = transaction.touch_groups(row.key).await?;
+            record_moved(transaction, Operation::MemberRenamed, groups, id).await?;
             // A group may be a member of itself, and then has moved.
             if let Some(now) = transaction.find(&resource_type.name, id).await? {
                 row.version = now.version;
             }
         }
         row.body = write_body(id, &new)?;
+        differences = changed(resource_type, Some(&current), Some(&new), policy.audit_values);
         content = Some(Content { display, body: row.body.clone() });
     }
     if content.is_some() || membership.changed() {
         row.version += 1;
         row.last_modified = row.last_modified.max(transaction.now());
         transaction.update(row.key, row.version, row.last_modified, content.as_ref()).await?;
+        let members = membership.changes(transaction).await?;
+        if members.is_some() {
+            differences.name("members");
+        }
+        let (resource_type, before) = (resource_type.name.as_str(), Some(row.version - 1));
+        let after = Some(row.version);
+        let entry =
+            audit::Entry { operation, resource_type, id, before, after, changed: differences, members };
+        transaction.record(entry).await?;
     }
     Ok(row)
+}
+
+/// Records the groups that moved because of their member of this id.
+async fn record_moved(
+    transaction: &mut impl Transaction,
+    operation: Operation,
+    groups: Vec<Moved>,
+    member: &str,
+) -> Result<(), StoreError> {
+    for Moved { resource_type, id, version } in groups {
+        let (changed, members) = match operation {
+            Operation::MemberDeleted => ("members", Some(MemberChanges::removal(member))),
+            _ => ("members.display", None),
+        };
+        let entry = audit::Entry {
+            operation,
+            resource_type: &resource_type,
+            id: &id,
+            before: Some(version - 1),
+            after: Some(version),
+            changed: Changed::of(changed),
+            members,
+        };
+        transaction.record(entry).await?;
+    }
+    Ok(())
 }
 
 /// Refuses values that are taken before anything is written: a refusal that leaves nothing behind

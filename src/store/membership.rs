@@ -1,11 +1,12 @@
 //! One command's changes of one group's membership, row by row, so that they cost what they change and
 //! not what the group holds.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Value, json};
 
 use super::StoreError;
+use super::audit::{MAX_MEMBER_IDS, MemberChanges, MemberIds};
 use super::execute::{Fault, Transaction};
 use crate::scim::error::ScimError;
 use crate::scim::filter::{Filter, Literal, Operator};
@@ -20,20 +21,53 @@ pub(super) struct Membership {
     group: i64,
     /// Members whose state differs from what it was before the command: a member that is removed and
     /// added again has not changed.
-    toggled: HashSet<i64>,
+    toggled: BTreeMap<i64, Toggled>,
     /// Ids that are neither a user nor a group of this tenant.
     unknown: Vec<String>,
+}
+
+/// How a member's state differs from what it was.
+#[derive(Debug)]
+struct Toggled {
+    added: bool,
+    /// Its id, where that was at hand.
+    id: Option<String>,
 }
 
 impl Membership {
     /// No change yet.
     pub(super) fn of(group: i64) -> Self {
-        Self { group, toggled: HashSet::new(), unknown: Vec::new() }
+        Self { group, toggled: BTreeMap::new(), unknown: Vec::new() }
     }
 
     /// Whether the group's members are other than before.
     pub(super) fn changed(&self) -> bool {
         !self.toggled.is_empty()
+    }
+
+    /// What became of the membership, for the audit log.
+    pub(super) async fn changes(
+        &self,
+        transaction: &mut impl Transaction,
+    ) -> Result<Option<MemberChanges>, StoreError> {
+        if self.toggled.is_empty() {
+            return Ok(None);
+        }
+        let added = self.toggled.values().filter(|toggled| toggled.added).count() as u64;
+        let removed = self.toggled.len() as u64 - added;
+        let mut ids = None;
+        if self.toggled.len() <= MAX_MEMBER_IDS {
+            let mut named = MemberIds::default();
+            for (key, Toggled { added, id }) in &self.toggled {
+                let id = match id {
+                    Some(id) => Some(id.clone()),
+                    None => transaction.id(*key).await?,
+                };
+                if *added { &mut named.added } else { &mut named.removed }.extend(id);
+            }
+            ids = Some(named);
+        }
+        Ok(Some(MemberChanges { added, removed, ids }))
     }
 
     /// Refuses the command when it named members that do not exist: every one is in the message.
@@ -76,12 +110,13 @@ impl Membership {
     ) -> Result<(), Fault> {
         let mut members = Vec::with_capacity(ids.len());
         for id in ids {
-            members.extend(self.resolve(transaction, id).await?);
+            members.extend(self.resolve(transaction, id).await?.map(|key| (key, id)));
         }
         if self.unknown.is_empty() {
-            for member in members {
-                let added = transaction.add_member(self.group, member).await?;
-                self.note(member, added);
+            for (member, id) in members {
+                if transaction.add_member(self.group, member).await? {
+                    self.note(member, true, Some(id));
+                }
             }
         }
         Ok(())
@@ -90,7 +125,7 @@ impl Membership {
     async fn remove(&mut self, transaction: &mut impl Transaction, ids: &[String]) -> Result<(), Fault> {
         for id in ids {
             if let Some(member) = transaction.member_key(id).await? {
-                self.remove_key(transaction, member).await?;
+                self.remove_key(transaction, member, Some(id)).await?;
             }
         }
         Ok(())
@@ -112,12 +147,13 @@ impl Membership {
         }
         for member in transaction.member_keys(self.group).await? {
             if !wanted.remove(&member) {
-                self.remove_key(transaction, member).await?;
+                self.remove_key(transaction, member, None).await?;
             }
         }
         for member in wanted {
-            let added = transaction.add_member(self.group, member).await?;
-            self.note(member, added);
+            if transaction.add_member(self.group, member).await? {
+                self.note(member, true, None);
+            }
         }
         Ok(())
     }
@@ -134,7 +170,7 @@ impl Membership {
             after = *last;
             for (key, member) in &page {
                 if filter.matches_element(&element(member)) {
-                    self.remove_key(transaction, *key).await?;
+                    self.remove_key(transaction, *key, Some(&member.id)).await?;
                 }
             }
         }
@@ -144,9 +180,11 @@ impl Membership {
         &mut self,
         transaction: &mut impl Transaction,
         member: i64,
+        id: Option<&str>,
     ) -> Result<(), StoreError> {
-        let removed = transaction.remove_member(self.group, member).await?;
-        self.note(member, removed);
+        if transaction.remove_member(self.group, member).await? {
+            self.note(member, false, id);
+        }
         Ok(())
     }
 
@@ -162,9 +200,11 @@ impl Membership {
         Ok(key)
     }
 
-    fn note(&mut self, member: i64, changed: bool) {
-        if changed && !self.toggled.remove(&member) {
-            self.toggled.insert(member);
+    fn note(&mut self, member: i64, added: bool, id: Option<&str>) {
+        if self.toggled.remove(&member).is_none() {
+            // Beyond that many, none is named.
+            let id = id.filter(|_| self.toggled.len() < MAX_MEMBER_IDS).map(str::to_owned);
+            self.toggled.insert(member, Toggled { added, id });
         }
     }
 }

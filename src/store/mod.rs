@@ -4,6 +4,7 @@
 //! a change is data ([`Command`]), so that a backend may run many requests' changes in one transaction,
 //! each in its own savepoint, and may run one again.
 
+pub mod audit;
 mod execute;
 pub mod idempotency;
 mod index;
@@ -148,6 +149,8 @@ pub struct Policy {
     pub keep_unknown_members: bool,
     /// A member may be named by its `externalId`.
     pub match_external_id: bool,
+    /// Whether the audit log keeps old and new values beside the names of attributes.
+    pub audit_values: bool,
 }
 
 /// Why a [`Unit`] was undone.
@@ -264,6 +267,37 @@ pub trait Store: Send + Sync + 'static {
 
     /// Removes the answers of [`Self::write_once`] given before, in small steps; how many.
     async fn forget_answers(&self, before: Timestamp) -> Result<u64, StoreError>;
+
+    /// The tenant's audit log from a place on, which is also its change feed: at most `limit` rows, and never
+    /// more than [`audit::MAX_CHANGES`].
+    ///
+    /// What every backend promises, however many servers write to the same store:
+    /// - Each move of a resource's version has one row, appended in the transaction that moved it. What was
+    ///   acknowledged has its row, and what has a row happened. What changed nothing has none, but for a
+    ///   password, which is named although it is never stored.
+    /// - A tenant's rows are numbered 1, 2, 3, … without a gap, and become visible in that order: whoever has
+    ///   seen a row has been able to see every row before it. No row appears behind a reader. A backend
+    ///   with several writers keeps this by taking the next sequence under a lock of the tenant that it
+    ///   holds until it has committed (PostgreSQL: `UPDATE` of the tenant's row).
+    /// - Times of a tenant's rows do not go back.
+    /// - Rows go from the front only ([`Self::prune_changes`]), and a reader that they went past is told so.
+    ///
+    /// So a reader replicates a tenant: it takes the `head` of this feed, reads all resources, and goes on after that
+    /// head. For each row it reads the resource again, unless it has that version or a later one; a
+    /// resource that is not found is gone, and a later row says so.
+    async fn changes(
+        &self,
+        tenant: &TenantKey,
+        from: audit::From,
+        limit: usize,
+    ) -> Result<audit::Changes, audit::FeedError>;
+
+    /// Removes rows of the tenant's audit log that are not to be kept: one short step, so that writers hardly wait.
+    async fn prune_changes(
+        &self,
+        tenant: &TenantKey,
+        retention: audit::Retention,
+    ) -> Result<audit::Pruned, StoreError>;
 
     /// How many resources of a type a tenant has.
     async fn count(&self, tenant: &TenantKey, resource_type: &str) -> Result<u64, StoreError>;

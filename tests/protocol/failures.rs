@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use scim_operator::scim::resource::{Load, Resource};
 use scim_operator::scim::schema::ResourceType;
 use scim_operator::server::connection::ConnectionLimits;
+use scim_operator::store::audit::{self, Changes, FeedError, Pruned, Retention};
 use scim_operator::store::idempotency::{Keyed, Once, Recalled, Render};
 use scim_operator::store::{Listing, Query, Store, StoreError, TenantKey, UnitResult, Write};
 
@@ -55,6 +56,12 @@ impl Store for Failing {
         self.fail()
     }
     async fn forget_answers(&self, _: Timestamp) -> Result<u64, StoreError> {
+        self.fail()
+    }
+    async fn changes(&self, _: &TenantKey, _: audit::From, _: usize) -> Result<Changes, FeedError> {
+        Ok(self.fail()?)
+    }
+    async fn prune_changes(&self, _: &TenantKey, _: Retention) -> Result<Pruned, StoreError> {
         self.fail()
     }
     async fn count(&self, _: &TenantKey, _: &str) -> Result<u64, StoreError> {

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder};
-use scim_operator::config::{Lifecycle, Limits, Membership, Scopes, ServerConfig, TenantConfig, TokenDigest};
+use scim_operator::config::{
+    Audit, Lifecycle, Limits, Membership, Scopes, ServerConfig, TenantConfig, TokenDigest,
+};
 use scim_operator::scim::dialect::Dialect;
 use scim_operator::server::App;
 use scim_operator::server::connection::{ConnectionLimits, serve_admin, serve_scim};
@@ -78,6 +80,7 @@ pub(crate) fn tenant(path: &str, identity_provider: Dialect) -> TenantConfig {
         purge_on_removal: false,
         lifecycle: Lifecycle::default(),
         membership: Membership::default(),
+        audit: Audit::default(),
     }
 }
 

@@ -13,6 +13,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::changes::{self, Head, Heads};
 use super::failure::{Sql, failed};
 use super::idempotency;
 use super::transaction::{SqliteTransaction, ready};
@@ -45,21 +46,28 @@ pub(super) struct Job {
 pub(super) fn commit(
     connection: &Connection,
     tenants: &Tenants,
+    heads: &mut Heads,
     metrics: &StoreMetrics,
     jobs: &[Job],
 ) -> Result<Vec<WriteResult>, String> {
     let now = Timestamp::now().as_millisecond();
     let now = Timestamp::from_millisecond(now).unwrap_or(Timestamp::MAX);
-    let attempt = |savepoints| {
-        let (new_tenants, counts) = Default::default();
-        let mut batch = Batch { connection, tenants, savepoints, now, new_tenants, counts };
+    let mut attempt = |savepoints| {
+        let (new_tenants, counts, moved) = Default::default();
+        let known = &*heads;
+        let mut batch =
+            Batch { connection, tenants, savepoints, now, new_tenants, counts, heads: known, moved };
         let done = batch.apply(jobs).and_then(|results| {
             batch.finish(metrics).map_err(|error| Stop::Lost(error.to_string()))?;
             Ok(results)
         });
+        let moved = batch.moved;
         if done.is_err() && !connection.is_autocommit() {
             // What is left to be said of this transaction is in the error already.
             let _ = step(connection, "ROLLBACK");
+        }
+        if done.is_ok() {
+            heads.extend(moved);
         }
         done
     };
@@ -90,6 +98,10 @@ struct Batch<'b> {
     new_tenants: HashMap<TenantKey, i64>,
     /// How the number of each tenant's resources of each type moves.
     counts: HashMap<(i64, String), i64>,
+    /// Each tenant's newest row of the audit log, before this batch.
+    heads: &'b Heads,
+    /// The same, where this batch has appended.
+    moved: Heads,
 }
 
 impl Batch<'_> {
@@ -138,12 +150,15 @@ impl Batch<'_> {
             return Ok(Done::Once(Once::Before(recalled)));
         }
         let mut counts = HashMap::new();
+        let mut head = self.head(tenant).map_err(failed)?;
         let done = self.undoable("job", job.write.units.len() > 1 || job.once.is_some(), || {
-            let done =
-                self.units(job, tenant, &mut counts).and_then(|results| self.answer(job, tenant, results));
+            let done = self
+                .units(job, tenant, &mut counts, &mut head)
+                .and_then(|results| self.answer(job, tenant, results));
             let keep = done.is_ok();
             (done, keep)
         })?;
+        self.moved.insert(tenant, head);
         for (resource_type, by) in counts {
             *self.counts.entry((tenant, resource_type)).or_default() += by;
         }
@@ -164,6 +179,7 @@ impl Batch<'_> {
         job: &Job,
         tenant: i64,
         counts: &mut HashMap<String, i64>,
+        head: &mut Head,
     ) -> Result<Vec<UnitResult>, StoreError> {
         let mut results: Vec<UnitResult> = Vec::with_capacity(job.write.units.len());
         let mut errors = 0;
@@ -174,7 +190,7 @@ impl Batch<'_> {
             let missing = unit.requires.iter().find(|index| !matches!(results.get(**index), Some(Ok(_))));
             let result = match missing {
                 Some(index) => Err(Refusal::Requires(*index)),
-                None => self.unit(unit, tenant, counts)?,
+                None => self.unit(&job.write, unit, tenant, counts, head)?,
             };
             errors += usize::from(result.is_err());
             results.push(result);
@@ -184,16 +200,21 @@ impl Batch<'_> {
 
     fn unit(
         &self,
+        write: &Write,
         unit: &Unit,
         tenant: i64,
         counts: &mut HashMap<String, i64>,
+        head: &mut Head,
     ) -> Result<UnitResult, StoreError> {
         let before = self.connection.total_changes();
         let result = self.undoable("unit", true, || {
-            let mut transaction = SqliteTransaction::new(self.connection, tenant, self.now);
-            let outcome = catch_unwind(AssertUnwindSafe(|| ready(execute(&mut transaction, unit))));
+            let mut transaction =
+                SqliteTransaction::new(self.connection, tenant, self.now, &write.origin, *head);
+            let outcome =
+                catch_unwind(AssertUnwindSafe(|| ready(execute(&mut transaction, unit, &write.policy))));
             let result = match outcome {
                 Ok(Ok(Ok(outcomes))) => {
+                    *head = transaction.head;
                     for (resource_type, by) in transaction.counts {
                         *counts.entry(resource_type).or_default() += by;
                     }
@@ -231,6 +252,14 @@ impl Batch<'_> {
             step(self.connection, &format!("RELEASE {name}")).map_err(failed)?;
         }
         result
+    }
+
+    /// The tenant's newest row of the audit log; read once, and kept from then on.
+    fn head(&self, tenant: i64) -> Sql<Head> {
+        match self.moved.get(&tenant).or_else(|| self.heads.get(&tenant)) {
+            Some(head) => Ok(*head),
+            None => changes::head(self.connection, tenant),
+        }
     }
 
     /// The tenant's key, made when this is its first write.

@@ -3,6 +3,7 @@
 //! Nothing here says what a command means (`store/execute.rs`) or what a filter means (`scim::filter`).
 
 mod batch;
+mod changes;
 mod condition;
 mod failure;
 mod idempotency;
@@ -29,6 +30,7 @@ pub use self::failure::OpenError;
 use self::failure::Sql;
 use self::reader::{Budget, ReadError, Readers};
 use self::writer::{Tenants, Writer};
+use super::audit::{Changes, FeedError, From, MAX_CHANGES, Pruned, Retention};
 use super::idempotency::{Keyed, Once, Recalled, Render};
 use super::metrics::StoreMetrics;
 use super::{Listing, Query, Store, StoreError, TenantKey, UnitResult, Write};
@@ -163,6 +165,24 @@ impl Store for SqliteStore {
 
     async fn forget_answers(&self, before: Timestamp) -> Result<u64, StoreError> {
         idempotency::forget(&self.writer, before).await
+    }
+
+    async fn changes(&self, tenant: &TenantKey, from: From, limit: usize) -> Result<Changes, FeedError> {
+        let limit = limit.min(MAX_CHANGES);
+        let Some(tenant) = self.tenant(tenant) else {
+            self.readers.alive()?;
+            return changes::nothing(from);
+        };
+        // Rows with values may be long.
+        let long = limit > 100;
+        self.read(long, move |connection, _| Ok(changes::read(connection, tenant, from, limit)?)).await?
+    }
+
+    async fn prune_changes(&self, tenant: &TenantKey, retention: Retention) -> Result<Pruned, StoreError> {
+        let Some(tenant) = self.tenant(tenant) else {
+            return self.readers.alive().map(|()| Pruned::default());
+        };
+        self.writer.run(move |connection| changes::prune(connection, tenant, retention)).await
     }
 
     async fn count(&self, tenant: &TenantKey, resource_type: &str) -> Result<u64, StoreError> {

@@ -7,6 +7,7 @@ use std::sync::PoisonError;
 use rusqlite::{Connection, params};
 
 use super::batch::make_tenant;
+use super::changes;
 use super::failure::Sql;
 use super::writer::{Tenants, Writer};
 use crate::store::{StoreError, TenantKey};
@@ -87,6 +88,9 @@ fn remove_some(connection: &Connection, tenant: i64) -> Sql<bool> {
         if connection.prepare_cached(sql)?.execute(params![tenant, BATCH])? > 0 {
             return Ok(false);
         }
+    }
+    if changes::remove_some(connection, tenant, BATCH)? > 0 {
+        return Ok(false);
     }
     connection.execute("DELETE FROM counter WHERE tenant = ?1", [tenant])?;
     connection.execute("DELETE FROM tenant WHERE key = ?1", [tenant])?;

@@ -16,8 +16,11 @@ const APPLICATION_ID: i32 = 0x5343_494D;
 const CHECKED_BYTES: i64 = 16 << 20;
 
 /// The migrations, in order: the first makes version 1.
-pub(super) const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001_initial.sql"), include_str!("migrations/0002_idempotency.sql")];
+pub(super) const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_initial.sql"),
+    include_str!("migrations/0002_idempotency.sql"),
+    include_str!("migrations/0003_audit.sql"),
+];
 
 /// Opens the one connection that writes, and brings the schema up to date.
 pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
@@ -109,6 +112,7 @@ mod tests {
     use super::*;
     use crate::scim::resource::Load;
     use crate::scim::schema::Registry;
+    use crate::store::audit::From;
     use crate::store::sqlite::SqliteStore;
     use crate::store::{Page, Query, Store, TenantKey};
 
@@ -127,6 +131,11 @@ mod tests {
     "#,
         "
         INSERT INTO answer VALUES (1, 1, zeroblob(32), zeroblob(32), 1000, 204, 3, NULL, NULL, NULL);
+    ",
+        r"
+        UPDATE tenant SET pruned = 4;
+        INSERT INTO change VALUES
+            ((1 << 40) + 5, 2000, 3, 'User', 'u1', 2, 3, 'token', '192.0.2.1', 'r1', 'title ', NULL, NULL);
     ",
     ];
 
@@ -149,6 +158,8 @@ mod tests {
             assert_eq!((ann.version, ann.last_modified.as_millisecond()), (3, 2000));
             assert_eq!(ann.related.groups.unwrap()[0].display.as_deref(), Some("staff"));
             assert_eq!(store.cursor_key().await.unwrap()[31], 32);
+            let log = store.changes(&acme, From::Oldest, 10).await.unwrap();
+            assert_eq!(log.head, if version < 3 { 0 } else { 5 });
             let page = Page::Index { start_index: 1, count: 10 };
             let load = Load::WITHOUT_MEMBERS;
             let query = Query { types: vec![(user, None)], sort: None, page, load, base_url: "".into() };

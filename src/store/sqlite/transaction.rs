@@ -8,25 +8,36 @@ use std::task::{Context, Poll, Waker};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::changes::{self, Head};
 use super::failure::{Sql, failed};
 use super::rows;
 use crate::scim::member::{GroupRef, Member};
-use crate::store::StoreError;
-use crate::store::execute::{Content, Row, Transaction};
+use crate::store::audit;
+use crate::store::execute::{Content, Moved, Row, Transaction};
 use crate::store::index::Entry;
+use crate::store::{Origin, StoreError};
 
 /// One tenant's part of the open transaction.
 pub(super) struct SqliteTransaction<'c> {
     connection: &'c Connection,
     tenant: i64,
     now: Timestamp,
+    origin: &'c Origin,
+    /// The tenant's newest row of the audit log.
+    pub head: Head,
     /// How the number of resources of each type moves, written once before the commit.
     pub counts: HashMap<String, i64>,
 }
 
 impl<'c> SqliteTransaction<'c> {
-    pub(super) fn new(connection: &'c Connection, tenant: i64, now: Timestamp) -> Self {
-        Self { connection, tenant, now, counts: HashMap::new() }
+    pub(super) fn new(
+        connection: &'c Connection,
+        tenant: i64,
+        now: Timestamp,
+        origin: &'c Origin,
+        head: Head,
+    ) -> Self {
+        Self { connection, tenant, now, origin, head, counts: HashMap::new() }
     }
 
     fn count(&mut self, resource_type: &str, by: i64) {
@@ -43,6 +54,18 @@ impl<'c> SqliteTransaction<'c> {
             .prepare_cached(sql)
             .and_then(|mut statement| statement.execute(params))
             .map_err(failed)
+    }
+
+    /// The resources that an UPDATE has moved, ordered by id.
+    fn moved(&self, sql: &str, params: impl rusqlite::Params) -> Result<Vec<Moved>, StoreError> {
+        let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
+        let moved = statement.query_map(params, |row| {
+            let version = row.get::<_, i64>(2)?.cast_unsigned();
+            Ok(Moved { resource_type: row.get(0)?, id: row.get(1)?, version })
+        });
+        let mut moved = moved.and_then(Iterator::collect::<Sql<Vec<_>>>).map_err(failed)?;
+        moved.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(moved)
     }
 
     fn one<T: rusqlite::types::FromSql>(
@@ -130,6 +153,10 @@ impl Transaction for SqliteTransaction<'_> {
         Ok(())
     }
 
+    async fn id(&mut self, key: i64) -> Result<Option<String>, StoreError> {
+        self.one("SELECT id FROM resource WHERE key = ?1", [key])
+    }
+
     async fn member_key(&mut self, id: &str) -> Result<Option<i64>, StoreError> {
         self.one(
             "SELECT key FROM resource WHERE tenant = ?1 AND type IN ('User', 'Group') AND id = ?2",
@@ -173,22 +200,30 @@ impl Transaction for SqliteTransaction<'_> {
         rows::groups(self.connection, self.tenant, key).map_err(failed)
     }
 
-    async fn leave_groups(&mut self, key: i64) -> Result<(), StoreError> {
-        self.run(
+    async fn leave_groups(&mut self, key: i64) -> Result<Vec<Moved>, StoreError> {
+        let moved = self.moved(
             "UPDATE resource SET version = version + 1, last_modified = max(last_modified, ?3)
-             WHERE key IN (SELECT \"group\" FROM member WHERE tenant = ?1 AND member = ?2)",
+             WHERE key IN (SELECT \"group\" FROM member WHERE tenant = ?1 AND member = ?2)
+             RETURNING type, id, version",
             params![self.tenant, key, self.now.as_millisecond()],
         )?;
-        self.run("DELETE FROM member WHERE tenant = ?1 AND member = ?2", params![self.tenant, key])?;
-        Ok(())
+        if !moved.is_empty() {
+            self.run("DELETE FROM member WHERE tenant = ?1 AND member = ?2", params![self.tenant, key])?;
+        }
+        Ok(moved)
     }
 
-    async fn touch_groups(&mut self, key: i64) -> Result<(), StoreError> {
-        self.run(
+    async fn touch_groups(&mut self, key: i64) -> Result<Vec<Moved>, StoreError> {
+        self.moved(
             "UPDATE resource SET version = version + 1
-             WHERE key IN (SELECT \"group\" FROM member WHERE tenant = ?1 AND member = ?2)",
+             WHERE key IN (SELECT \"group\" FROM member WHERE tenant = ?1 AND member = ?2)
+             RETURNING type, id, version",
             params![self.tenant, key],
-        )?;
+        )
+    }
+
+    async fn record(&mut self, entry: audit::Entry<'_>) -> Result<(), StoreError> {
+        self.head = changes::append(self.connection, self.tenant, self.head, self.now, self.origin, &entry)?;
         Ok(())
     }
 }

@@ -12,6 +12,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::batch::{self, Done, Job, WriteResult};
+use super::changes::Heads;
 use super::failure::{Sql, failed};
 use super::reader::Readers;
 use crate::store::idempotency::{Keyed, Once, Render};
@@ -58,7 +59,8 @@ impl Writer {
         metrics: StoreMetrics,
     ) -> std::io::Result<Self> {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        let worker = Worker { connection, tenants, readers: readers.clone(), metrics };
+        let heads = Heads::new();
+        let worker = Worker { connection, tenants, heads, readers: readers.clone(), metrics };
         let thread =
             std::thread::Builder::new().name("store-writer".into()).spawn(|| worker.run(receiver))?;
         Ok(Self { sender, readers, thread: Mutex::new(Some(thread)) })
@@ -138,6 +140,8 @@ impl Writer {
 struct Worker {
     connection: Connection,
     tenants: Tenants,
+    /// Nobody else appends to the audit log.
+    heads: Heads,
     readers: Readers,
     metrics: StoreMetrics,
 }
@@ -179,7 +183,7 @@ impl Worker {
     /// Commits the jobs and answers them.
     fn commit(&mut self, jobs: &[Job], answers: Vec<oneshot::Sender<WriteResult>>) {
         self.metrics.batch_size.observe(u32::try_from(jobs.len()).map_or(f64::MAX, f64::from));
-        match batch::commit(&self.connection, &self.tenants, &self.metrics, jobs) {
+        match batch::commit(&self.connection, &self.tenants, &mut self.heads, &self.metrics, jobs) {
             Ok(results) => {
                 self.readers.committed();
                 for (answer, result) in answers.into_iter().zip(results) {
