@@ -22,6 +22,7 @@ use crate::config::follow::follow;
 use crate::config::manifests::{GeneratedSecret, LoadError, Loaded, Options, load};
 use crate::server::App;
 use crate::server::connection::{ConnectionLimits, serve_admin, serve_scim};
+use crate::server::idempotency::forget_old_answers;
 use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
 use crate::telemetry::access_log::AccessLog;
@@ -141,6 +142,7 @@ async fn serve(
     let store: Arc<dyn Store> = Arc::new(store);
     let app = App::new(Arc::clone(&store), metrics, access_log).await?;
 
+    tokio::spawn(forget_old_answers(Arc::clone(&app)));
     let announce = Announce { address, people };
     apply(&app, &loaded.config, &Handle::current());
     announce.served(&loaded);

@@ -12,12 +12,13 @@ use crate::scim::etag::Preconditions;
 use crate::scim::projection::Projection;
 use crate::scim::representation;
 use crate::scim::resource::Resource;
+use crate::store::idempotency::{Keyed, Render};
 use crate::store::{Command, Origin, Outcome, Refusal, StoreError, Unit, UnitResult, Write};
 
-use super::App;
 use super::query::Parameters;
 use super::respond::{Answer, Failure};
 use super::serving::Tenant;
+use super::{App, idempotency};
 
 /// One authenticated request.
 pub struct Context<'a> {
@@ -72,26 +73,51 @@ impl Context<'_> {
         Ok(joined)
     }
 
-    /// Applies one command, durably.
-    pub async fn write(&self, command: Command) -> Result<Outcome, Failure> {
-        let units = vec![Unit { commands: vec![command], requires: Vec::new() }];
-        let mut results = self.write_units(units, None).await?;
-        match results.pop() {
-            Some(Ok(mut outcomes)) if outcomes.len() == 1 => Ok(outcomes.remove(0)),
-            Some(Err(Refusal::Command(_, error))) => Err(error.into()),
-            other => Err(unexpected(other.as_ref()).into()),
-        }
+    /// Makes a command of a request, and reports what the dialect did for it.
+    pub fn command(
+        &self,
+        make: impl FnOnce(&mut Tolerated) -> Result<Command, ScimError>,
+    ) -> Result<Command, ScimError> {
+        let mut tolerated = Tolerated::default();
+        let command = make(&mut tolerated);
+        self.note(&tolerated);
+        command
     }
 
-    /// Applies units, durably: [`crate::store::Store::write`].
-    pub async fn write_units(
+    /// Applies one command, durably, and shows what it did.
+    pub async fn change(
+        &self,
+        command: Command,
+        shown: Shown,
+        keyed: Option<Keyed>,
+    ) -> Result<Answer, Failure> {
+        let units = vec![Unit { commands: vec![command], requires: Vec::new() }];
+        let render = move |base_url: &str, mut results: Vec<UnitResult>| match results.pop() {
+            Some(Ok(mut outcomes)) if outcomes.len() == 1 => Ok(shown.answer(&outcomes.remove(0), base_url)),
+            Some(Err(Refusal::Command(_, error))) => Err(error.into()),
+            other => Err(unexpected(other.as_ref()).into()),
+        };
+        self.change_all(units, None, keyed, render).await
+    }
+
+    /// Applies units, durably, and makes an answer of what became of them and the base URL. With a key this
+    /// happens once, and `render` runs in the store's transaction.
+    pub async fn change_all(
         &self,
         units: Vec<Unit>,
         max_errors: Option<usize>,
-    ) -> Result<Vec<UnitResult>, StoreError> {
+        keyed: Option<Keyed>,
+        render: impl Fn(&str, Vec<UnitResult>) -> Result<Answer, Failure> + Send + Sync + 'static,
+    ) -> Result<Answer, Failure> {
+        let (tenant, store) = (&self.tenant.key, &self.app.store);
         let policy = Arc::clone(&self.tenant.policy);
         let write = Write { units, max_errors, origin: Arc::clone(&self.origin), policy };
-        self.app.store.write(&self.tenant.key, write).await
+        let Some(keyed) = keyed else {
+            return render(&self.base_url, store.write(tenant, write).await?);
+        };
+        let base_url = self.base_url.clone();
+        let render = Render::new(move |results| idempotency::to_saved(render(&base_url, results)));
+        idempotency::answer(self, store.write_once(tenant, write, keyed, render).await?)
     }
 
     /// Counts the dialect's rules that applied, and logs each with the names it applied to. What a
@@ -120,14 +146,40 @@ impl Context<'_> {
     /// The answer that shows one resource.
     #[must_use]
     pub fn show(&self, status: u16, resource: &Resource, projection: &Projection) -> Answer {
-        let mut body = Vec::with_capacity(resource.body.len() + 512);
-        representation::write(resource, &self.base_url, projection, &mut body);
-        Answer {
-            status,
-            body: Some(body),
-            location: Some(representation::location(resource, &self.base_url)),
-            version: Some(resource.version()),
+        show(status, resource, projection, &self.base_url)
+    }
+}
+
+/// How a change is shown to the client who asked for it.
+pub struct Shown {
+    /// Which attributes.
+    pub projection: Projection,
+    /// 204 instead of the resource.
+    pub silent: bool,
+}
+
+impl Shown {
+    fn answer(&self, outcome: &Outcome, base_url: &str) -> Answer {
+        match outcome {
+            Outcome::Created(resource) => show(201, resource, &self.projection, base_url),
+            Outcome::Updated(resource) if self.silent => {
+                Answer { status: 204, version: Some(resource.version()), ..Answer::default() }
+            }
+            Outcome::Updated(resource) => show(200, resource, &self.projection, base_url),
+            Outcome::Deleted => Answer { status: 204, ..Answer::default() },
         }
+    }
+}
+
+fn show(status: u16, resource: &Resource, projection: &Projection, base_url: &str) -> Answer {
+    let mut body = Vec::with_capacity(resource.body.len() + 512);
+    representation::write(resource, base_url, projection, &mut body);
+    Answer {
+        status,
+        body: Some(body),
+        location: Some(representation::location(resource, base_url)),
+        version: Some(resource.version()),
+        replayed: false,
     }
 }
 

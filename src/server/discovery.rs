@@ -49,7 +49,7 @@ pub fn answer(context: &Context<'_>, document: &Document) -> Result<Answer, Fail
 
 fn one(document: &Value) -> Answer {
     let location = document["meta"]["location"].as_str().map(str::to_owned);
-    Answer { status: 200, body: Some(document.to_string().into_bytes()), location, version: None }
+    Answer { status: 200, body: Some(document.to_string().into_bytes()), location, ..Answer::default() }
 }
 
 /// A `ListResponse` of all documents.

@@ -12,6 +12,7 @@ pub mod connection;
 pub mod context;
 pub mod discovery;
 pub mod health;
+pub mod idempotency;
 pub mod me;
 pub mod pipeline;
 pub mod query;

@@ -7,11 +7,12 @@
 //!  5. method and path                  [`route`]
 //!  6. scope                            [`Authenticated::require`]
 //!  7. body: limit, decode              [`read_object`]
-//!  8. dialect and schema validation    `resources::*`: the body becomes a store command
-//!  9. store                            one transaction
-//! 10. projection                       what the client asked to see
-//! 11. SCIM response or SCIM error      [`respond`]
-//! 12. access log and metrics
+//!  8. `Idempotency-Key`                [`idempotency::recall`]: an answer given before is given again
+//!  9. dialect and schema validation    `resources::*`: the body becomes a store command
+//! 10. store                            one transaction
+//! 11. projection                       what the client asked to see
+//! 12. SCIM response or SCIM error      [`respond`]
+//! 13. access log and metrics
 
 use std::any::Any;
 use std::fmt::Display;
@@ -39,6 +40,7 @@ use super::base_url::base_url;
 use super::body::read_object;
 use super::client::{Client, Peer};
 use super::context::Context;
+use super::idempotency::{self, Recall};
 use super::query::Parameters;
 use super::resources;
 use super::respond::{self, Answer, Failure, SUSPENDED_RETRY_AFTER};
@@ -106,7 +108,7 @@ where
     response
 }
 
-/// Steps 2 to 10.
+/// Steps 2 to 11.
 #[expect(clippy::too_many_arguments, reason = "what a request is made of; each step takes its part")]
 async fn steps<B>(
     app: &App,
@@ -163,19 +165,24 @@ where
         Operation::Search(kind) => {
             resources::search::answer(&context, kind.as_ref(), object(limits.max_body_bytes).await?).await
         }
-        Operation::Create(kind) => {
-            resources::create::answer(&context, kind, object(limits.max_body_bytes).await?).await
+        Operation::Create(_) | Operation::Patch(..) | Operation::Bulk => {
+            let bulk = *operation == Operation::Bulk;
+            let limit = if bulk { limits.max_bulk_payload_bytes } else { limits.max_body_bytes };
+            let body = object(limit).await?;
+            let keyed = match idempotency::recall(&context, head, operation, &body).await? {
+                Recall::Answer(answer) => return Ok(answer),
+                Recall::New(keyed) => keyed,
+            };
+            match operation {
+                Operation::Create(kind) => resources::create::answer(&context, kind, body, keyed).await,
+                Operation::Patch(kind, id) => resources::patch::answer(&context, kind, id, body, keyed).await,
+                _ => resources::bulk::answer(&context, body, keyed).await,
+            }
         }
         Operation::Replace(kind, id) => {
             resources::replace::answer(&context, kind, id, object(limits.max_body_bytes).await?).await
         }
-        Operation::Patch(kind, id) => {
-            resources::patch::answer(&context, kind, id, object(limits.max_body_bytes).await?).await
-        }
         Operation::Delete(kind, id) => resources::delete::answer(&context, kind, id).await,
-        Operation::Bulk => {
-            resources::bulk::answer(&context, object(limits.max_bulk_payload_bytes).await?).await
-        }
         Operation::Discover(document) => discovery::answer(&context, document),
         Operation::Me => Err(me::answer()),
     }
@@ -202,7 +209,7 @@ fn check_head(head: &Parts) -> Result<(), ScimError> {
     Ok(())
 }
 
-/// Step 12.
+/// Step 13.
 fn record(app: &App, client: &Client<'_>, trace: &Trace, seen: &Seen, status: u16, started: Instant) {
     let duration = started.elapsed();
     let operation = seen.operation.as_ref().map_or("none", Operation::name);

@@ -17,6 +17,9 @@ use crate::store::StoreError;
 /// The media type of every body (RFC 7644 section 8.1).
 const SCIM_JSON: HeaderValue = HeaderValue::from_static("application/scim+json");
 
+/// Tells a client that its request was not done again.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
 /// Seconds after which a client may ask again when the store cannot answer.
 const STORE_RETRY_AFTER: u32 = 5;
 
@@ -34,6 +37,8 @@ pub struct Answer {
     pub location: Option<String>,
     /// The resource's version.
     pub version: Option<Version>,
+    /// Whether this was said before, to the same request (`idempotency.rs`).
+    pub replayed: bool,
 }
 
 /// Why an operation did not finish.
@@ -120,7 +125,7 @@ impl From<StoreError> for Failure {
 /// The HTTP response of an answer.
 #[must_use]
 pub fn success(answer: Answer) -> Response<Full<Bytes>> {
-    let Answer { status, body, location, version } = answer;
+    let Answer { status, body, location, version, replayed } = answer;
     let has_body = body.is_some();
     let mut response = Response::new(Full::new(Bytes::from(body.unwrap_or_default())));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -133,6 +138,9 @@ pub fn success(answer: Answer) -> Response<Full<Bytes>> {
     }
     if let Some(tag) = version.and_then(|version| HeaderValue::try_from(version.to_string()).ok()) {
         headers.insert(ETAG, tag);
+    }
+    if replayed {
+        headers.insert(REPLAYED, HeaderValue::from_static("true"));
     }
     response
 }

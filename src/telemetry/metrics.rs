@@ -19,6 +19,7 @@ pub struct Metrics {
     durations: Family<OperationLabels, Histogram>,
     dialect_rules: Family<RuleLabels, Counter>,
     dialect_rules_missed: Family<RuleLabels, Counter>,
+    idempotency: Family<ReplayLabels, Counter>,
     generation: Gauge,
     tenants: Gauge,
     connections: Gauge,
@@ -43,6 +44,23 @@ struct RuleLabels {
     rule: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReplayLabels {
+    tenant: Arc<str>,
+    result: &'static str,
+}
+
+/// What became of a request that carries an idempotency key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replay {
+    /// It was answered for the first time, and the answer is kept.
+    Stored,
+    /// It was given its first answer again.
+    Replayed,
+    /// Its key came with another request before.
+    Conflict,
+}
+
 /// From a quarter of a millisecond to eight seconds, doubling.
 fn latency() -> Histogram {
     Histogram::new(exponential_buckets(0.000_25, 2.0, 16))
@@ -56,6 +74,7 @@ impl Metrics {
         let durations = Family::<OperationLabels, Histogram>::new_with_constructor(latency);
         let dialect_rules = Family::<RuleLabels, Counter>::default();
         let dialect_rules_missed = Family::<RuleLabels, Counter>::default();
+        let idempotency = Family::<ReplayLabels, Counter>::default();
         let (generation, tenants, connections) = (Gauge::default(), Gauge::default(), Gauge::default());
         let panics = Counter::default();
         registry.register(
@@ -77,6 +96,11 @@ impl Metrics {
             "scim_dialect_rules_missed",
             "Requests of a Generic tenant that another dialect would have made standard, by the rule that it has",
             dialect_rules_missed.clone(),
+        );
+        registry.register(
+            "scim_idempotency",
+            "Requests with an Idempotency-Key: stored (answered first), replayed, conflict (the key came with another request)",
+            idempotency.clone(),
         );
         registry.register(
             "scim_config_generation",
@@ -102,6 +126,7 @@ impl Metrics {
             durations,
             dialect_rules,
             dialect_rules_missed,
+            idempotency,
             generation,
             tenants,
             connections,
@@ -125,6 +150,16 @@ impl Metrics {
     pub fn dialect_rule(&self, tenant: &Arc<str>, rule: &'static str, count: u64) {
         let labels = RuleLabels { tenant: Arc::clone(tenant), rule };
         self.dialect_rules.get_or_create(&labels).inc_by(count);
+    }
+
+    /// Counts a request with an idempotency key.
+    pub fn idempotency(&self, tenant: &Arc<str>, replay: Replay) {
+        let result = match replay {
+            Replay::Stored => "stored",
+            Replay::Replayed => "replayed",
+            Replay::Conflict => "conflict",
+        };
+        self.idempotency.get_or_create(&ReplayLabels { tenant: Arc::clone(tenant), result }).inc();
     }
 
     /// Counts a configuration that took effect.

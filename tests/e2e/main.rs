@@ -9,6 +9,7 @@ mod clients;
 mod concurrency;
 mod crash;
 mod process;
+mod retries;
 mod rfc;
 mod support;
 mod tenants;

@@ -7,6 +7,7 @@ mod conditional;
 mod connection;
 mod discovery;
 mod failures;
+mod idempotency;
 mod lists;
 mod refusals;
 mod resources;

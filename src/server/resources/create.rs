@@ -8,10 +8,11 @@ use uuid::Uuid;
 use crate::scim::dialect::Tolerated;
 use crate::scim::error::ScimError;
 use crate::scim::schema::ResourceType;
-use crate::server::context::{Context, unexpected};
+use crate::server::context::{Context, Shown};
 use crate::server::respond::{Answer, Failure};
 use crate::server::serving::Tenant;
-use crate::store::{Command, Outcome};
+use crate::store::Command;
+use crate::store::idempotency::Keyed;
 
 /// A new resource from a body; its id is ours, whatever the body says.
 pub fn command(
@@ -32,13 +33,14 @@ pub fn command(
 }
 
 /// 201 with the resource, its URL and its version.
-pub async fn answer(context: &Context<'_>, kind: &Arc<ResourceType>, body: Value) -> Result<Answer, Failure> {
+pub async fn answer(
+    context: &Context<'_>,
+    kind: &Arc<ResourceType>,
+    body: Value,
+    keyed: Option<Keyed>,
+) -> Result<Answer, Failure> {
     let projection = context.projection()?;
-    let mut tolerated = Tolerated::default();
-    let command = command(context.tenant, kind, Uuid::now_v7().to_string(), body, &mut tolerated);
-    context.note(&tolerated);
-    match context.write(command?).await? {
-        Outcome::Created(resource) => Ok(context.show(201, &resource, &projection)),
-        other => Err(unexpected(Some(&Ok(vec![other]))).into()),
-    }
+    let id = Uuid::now_v7().to_string();
+    let command = context.command(|tolerated| command(context.tenant, kind, id, body, tolerated))?;
+    context.change(command, Shown { projection, silent: false }, keyed).await
 }

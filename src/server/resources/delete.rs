@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use crate::scim::etag::Preconditions;
+use crate::scim::projection::Projection;
 use crate::scim::schema::ResourceType;
-use crate::server::context::{Context, unexpected};
+use crate::server::context::{Context, Shown};
 use crate::server::respond::{Answer, Failure};
-use crate::store::{Command, Outcome};
+use crate::store::Command;
 
 /// The end of a resource.
 #[must_use]
@@ -16,8 +17,6 @@ pub fn command(kind: &Arc<ResourceType>, id: &str, preconditions: Preconditions)
 
 /// 204.
 pub async fn answer(context: &Context<'_>, kind: &Arc<ResourceType>, id: &str) -> Result<Answer, Failure> {
-    match context.write(command(kind, id, context.preconditions()?)).await? {
-        Outcome::Deleted => Ok(Answer { status: 204, ..Answer::default() }),
-        other => Err(unexpected(Some(&Ok(vec![other]))).into()),
-    }
+    let shown = Shown { projection: Projection::Default, silent: true };
+    context.change(command(kind, id, context.preconditions()?), shown, None).await
 }

@@ -11,10 +11,11 @@ use crate::scim::patch::Patch;
 use crate::scim::projection::Projection;
 use crate::scim::resource::Load;
 use crate::scim::schema::ResourceType;
-use crate::server::context::{Context, unexpected};
+use crate::server::context::{Context, Shown};
 use crate::server::respond::{Answer, Failure};
 use crate::server::serving::Tenant;
-use crate::store::{Command, Outcome};
+use crate::store::Command;
+use crate::store::idempotency::Keyed;
 
 /// The change, checked against the schema.
 pub fn command(
@@ -44,18 +45,13 @@ pub async fn answer(
     kind: &Arc<ResourceType>,
     id: &str,
     body: Value,
+    keyed: Option<Keyed>,
 ) -> Result<Answer, Failure> {
     let projection = context.projection()?;
     let silent = kind.has_members() && projection == Projection::Default;
     let load = if silent { Load::WITHOUT_MEMBERS } else { projection.load(kind) };
-    let mut tolerated = Tolerated::default();
-    let command = command(context.tenant, kind, id, body, context.preconditions()?, load, &mut tolerated);
-    context.note(&tolerated);
-    match context.write(command?).await? {
-        Outcome::Updated(resource) if silent => {
-            Ok(Answer { status: 204, version: Some(resource.version()), ..Answer::default() })
-        }
-        Outcome::Updated(resource) => Ok(context.show(200, &resource, &projection)),
-        other => Err(unexpected(Some(&Ok(vec![other]))).into()),
-    }
+    let preconditions = context.preconditions()?;
+    let command = context
+        .command(|tolerated| command(context.tenant, kind, id, body, preconditions, load, tolerated))?;
+    context.change(command, Shown { projection, silent }, keyed).await
 }

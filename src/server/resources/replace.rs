@@ -9,10 +9,10 @@ use crate::scim::error::ScimError;
 use crate::scim::etag::Preconditions;
 use crate::scim::resource::Load;
 use crate::scim::schema::ResourceType;
-use crate::server::context::{Context, unexpected};
+use crate::server::context::{Context, Shown};
 use crate::server::respond::{Answer, Failure};
 use crate::server::serving::Tenant;
-use crate::store::{Command, Outcome};
+use crate::store::Command;
 
 /// What the resource becomes. A group's PUT without `members` empties it.
 pub fn command(
@@ -44,12 +44,8 @@ pub async fn answer(
     body: Value,
 ) -> Result<Answer, Failure> {
     let projection = context.projection()?;
-    let load = projection.load(kind);
-    let mut tolerated = Tolerated::default();
-    let command = command(context.tenant, kind, id, body, context.preconditions()?, load, &mut tolerated);
-    context.note(&tolerated);
-    match context.write(command?).await? {
-        Outcome::Updated(resource) => Ok(context.show(200, &resource, &projection)),
-        other => Err(unexpected(Some(&Ok(vec![other]))).into()),
-    }
+    let (load, preconditions) = (projection.load(kind), context.preconditions()?);
+    let command = context
+        .command(|tolerated| command(context.tenant, kind, id, body, preconditions, load, tolerated))?;
+    context.change(command, Shown { projection, silent: false }, None).await
 }
