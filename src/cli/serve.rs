@@ -301,6 +301,7 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 mod tests {
     use crate::config::{Audit, Lifecycle, Limits, Membership, TenantConfig};
     use crate::scim::dialect::Dialect;
+    use crate::scim::schema::CustomSchemas;
 
     use super::*;
 
@@ -310,6 +311,7 @@ mod tests {
             path: path.to_owned(),
             identity_provider: Dialect::Generic,
             tokens: Vec::new(),
+            schemas: CustomSchemas::default(),
             limits: Limits::default(),
             suspended,
             purge_on_removal: false,

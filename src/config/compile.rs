@@ -13,6 +13,7 @@ use super::{
     Audit, Lifecycle, Limits, Membership, Scope, Scopes, ServerConfig, TenantConfig, TokenDigest,
     findings::{Finding, has_errors},
     objects::{Located, Object, Secret, SecretIndex, refers_to},
+    schemas,
 };
 use crate::{
     crd::{
@@ -56,6 +57,7 @@ pub fn compile(
             path: tenant.object.path().to_owned(),
             identity_provider: tenant.object.spec.identity_provider.into(),
             tokens,
+            schemas: schemas::custom(&tenant.object),
             limits: narrow(spec.limits.into(), tenant.object.spec.limits),
             suspended: tenant.object.spec.suspended,
             purge_on_removal: tenant.object.spec.deletion_policy == DeletionPolicy::Delete,

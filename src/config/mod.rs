@@ -8,6 +8,7 @@ pub mod findings;
 pub mod follow;
 pub mod manifests;
 pub mod objects;
+mod schemas;
 mod scopes;
 mod tokens;
 pub mod validate;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 pub use self::scopes::{Scope, Scopes};
 
 use crate::scim::dialect::Dialect;
+use crate::scim::schema::CustomSchemas;
 
 /// What one endpoint's servers serve.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +50,9 @@ pub struct TenantConfig {
     pub identity_provider: Dialect,
     /// The bearer tokens that are accepted.
     pub tokens: Vec<TokenDigest>,
+    /// Its schemas beside those of RFC 7643.
+    #[serde(default, skip_serializing_if = "CustomSchemas::is_empty")]
+    pub schemas: CustomSchemas,
     /// The limits in force: the endpoint's, narrowed by the tenant's.
     pub limits: Limits,
     /// Answer 503 with `Retry-After`, so that the identity provider waits.

@@ -66,6 +66,9 @@ fn tidy(value: &mut Value) {
             if map.get("nullable") == Some(&Value::Bool(true)) {
                 map.shift_remove("nullable");
             }
+            if let Some(Value::Array(values)) = map.get_mut("enum") {
+                values.retain(|value| !value.is_null());
+            }
             for bound in ["minimum", "maximum"] {
                 // Derived as floating-point numbers, and all of ours are whole.
                 if let Some(number) = map.get(bound).and_then(Value::as_f64) {

@@ -20,6 +20,8 @@ mod lifecycle;
 mod limits;
 mod reference;
 #[expect(unreachable_pub, reason = "KubeSchema copies each struct, `pub` included, into a function body")]
+mod schemas;
+#[expect(unreachable_pub, reason = "KubeSchema copies each struct, `pub` included, into a function body")]
 mod tenant;
 
 pub use audit::Audit;
@@ -33,6 +35,11 @@ pub use endpoint::{
 pub use lifecycle::{Lifecycle, MembershipSpec, OnDeactivate, OnDelete, OnRecreate, UnknownMembers};
 pub use limits::{EndpointLimits, TenantLimits};
 pub use reference::reference_markdown;
+pub use schemas::{
+    BaseSchema, CoreAttribute, CoreMutability, CoreSchema, CoreSchemas, ExtensionSchema, SchemaAttribute,
+    SchemaMutability, SchemaReturned, SchemaSubAttribute, SchemaType, SchemaUniqueness, TenantResourceType,
+    TenantSchemas,
+};
 pub use tenant::{
     DeletionPolicy, EndpointRef, IdentityProvider, ScimTenant, ScimTenantSpec, ScimTenantStatus,
 };

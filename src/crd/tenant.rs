@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::authentication::{Authentication, IS_OBJECT_NAME};
-use super::{Audit, Lifecycle, MembershipSpec, TenantLimits};
+use super::{Audit, Lifecycle, MembershipSpec, TenantLimits, TenantResourceType, TenantSchemas};
 
 /// One customer's identity provider behind an endpoint.
 #[derive(CustomResource, KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -85,6 +85,14 @@ pub struct ScimTenantSpec {
     /// How the identity provider proves who it is.
     #[serde(default)]
     pub authentication: Authentication,
+    /// What User and Group have beyond RFC 7643, and where less is allowed.
+    #[serde(default)]
+    pub schemas: TenantSchemas,
+    /// Resource types beside User and Group, such as `/Roles` or `/Departments`, with the whole protocol.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub resource_types: Vec<TenantResourceType>,
     /// Narrows the endpoint's limits for this tenant.
     #[serde(default)]
     pub limits: TenantLimits,

@@ -1,6 +1,6 @@
 //! [`Serving`]: a [`ServerConfig`] made ready for requests: digests decoded, paths in a map.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use crate::config::{Audit, Lifecycle, Limits, Membership, Scopes, ServerConfig, TenantConfig};
 use crate::scim::dialect::Dialect;
-use crate::scim::schema::Registry;
+use crate::scim::schema::{CustomSchemas, Registry};
 use crate::store::{Policy, TenantKey};
 
 /// What is served now. Immutable: a new configuration is a new `Serving`.
@@ -64,14 +64,17 @@ impl Serving {
         Self { host: None, allowed: Vec::new(), trusted_proxies: Vec::new(), tenants: HashMap::new() }
     }
 
-    /// Compiles a configuration. Tenants with the same schemas share one registry.
+    /// Compiles a configuration.
     #[must_use]
     pub fn compile(config: &ServerConfig) -> Self {
+        let mut registries = Registries::default();
         let ServerConfig { endpoint: _, host, allowed_cidrs, trusted_proxies, tenants } = config;
-        let registry = Arc::new(Registry::core());
         let tenants = tenants
             .iter()
-            .map(|tenant| (tenant.path.as_str().into(), Arc::new(Tenant::compile(tenant, &registry))))
+            .map(|tenant| {
+                let registry = registries.of(&tenant.schemas);
+                (tenant.path.as_str().into(), Arc::new(Tenant::compile(tenant, registry)))
+            })
             .collect();
         Self {
             host: host.clone(),
@@ -105,13 +108,26 @@ impl Serving {
     }
 }
 
+/// The registries in use, so that tenants with the same schemas share one.
+#[derive(Default)]
+struct Registries<'c>(HashMap<&'c CustomSchemas, Arc<Registry>>);
+
+impl<'c> Registries<'c> {
+    /// The registry of a set of schemas.
+    fn of(&mut self, schemas: &'c CustomSchemas) -> Arc<Registry> {
+        let compile = || Arc::new(Registry::with(schemas, &BTreeSet::new()));
+        Arc::clone(self.0.entry(schemas).or_insert_with(compile))
+    }
+}
+
 impl Tenant {
-    fn compile(config: &TenantConfig, registry: &Arc<Registry>) -> Self {
+    fn compile(config: &TenantConfig, registry: Arc<Registry>) -> Self {
         let TenantConfig {
             name,
             path,
             identity_provider,
             tokens,
+            schemas: _,
             limits,
             suspended,
             purge_on_removal,
@@ -133,7 +149,7 @@ impl Tenant {
         Self {
             key: TenantKey(Arc::from(name.as_str())),
             path: path.as_str().into(),
-            registry: Arc::clone(registry),
+            registry,
             dialect: *identity_provider,
             limits: *limits,
             suspended: *suspended,

@@ -10,6 +10,7 @@ use scim_operator::config::{
     Audit, Lifecycle, Limits, Membership, Scopes, ServerConfig, TenantConfig, TokenDigest,
 };
 use scim_operator::scim::dialect::Dialect;
+use scim_operator::scim::schema::CustomSchemas;
 use scim_operator::server::App;
 use scim_operator::server::connection::{ConnectionLimits, serve_admin, serve_scim};
 use scim_operator::store::Store;
@@ -75,6 +76,7 @@ pub(crate) fn tenant(path: &str, identity_provider: Dialect) -> TenantConfig {
         path: path.to_owned(),
         identity_provider,
         tokens: vec![token(&format!("{path}-old")), token(&format!("{path}-token"))],
+        schemas: CustomSchemas::default(),
         limits: Limits::default(),
         suspended: false,
         purge_on_removal: false,

@@ -11,6 +11,8 @@ use crate::{
     crd::{ScimEndpoint, ScimTenant},
 };
 
+use super::schemas;
+
 /// All findings between objects.
 pub(super) fn check(objects: &Objects) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -20,6 +22,7 @@ pub(super) fn check(objects: &Objects) -> Vec<Finding> {
     hosts(objects, &mut findings);
     let secrets = SecretIndex::new(&objects.secrets);
     for tenant in &objects.tenants {
+        findings.extend(schemas::check(tenant));
         if objects.endpoint_of(&tenant.object).is_none() {
             findings.extend(endpoint_missing(tenant, objects));
         }

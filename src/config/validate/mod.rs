@@ -7,6 +7,7 @@
 mod across;
 mod metadata;
 mod rules;
+mod schemas;
 mod secret;
 mod structure;
 mod suggest;

@@ -2,16 +2,18 @@
 //!
 //! A [`Registry`] is one tenant's compiled set. Attribute names are matched without regard to case
 //! and kept in the schema's own spelling; [`AttributeRef`] is a name that has been resolved.
-//! `model` says what a schema is, `core` holds those of RFC 7643, `normalize` checks what a client
+//! `model` says what a schema is, `core` holds those of RFC 7643, `custom` adds a tenant's own, `normalize` checks what a client
 //! sends, `value` its single values, and `succeed` what only the whole resource shows.
 
 mod core;
+mod custom;
 mod model;
 mod normalize;
 mod resolve;
 mod succeed;
 mod value;
 
+pub use custom::{CustomExtension, CustomResourceType, CustomSchemas, Narrowing};
 pub use model::{
     Attribute, AttributeRef, AttributeType, Mutability, Registry, ResourceType, Returned, Schema,
     SchemaExtension, Uniqueness,

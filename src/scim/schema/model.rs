@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::core::common_attributes;
+
 /// A schema: a URN and its attributes (RFC 7643 section 7).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Schema {
     /// The URN.
     pub id: String,
@@ -23,8 +25,8 @@ pub struct Schema {
 }
 
 /// One attribute and its characteristics (RFC 7643 section 2.2).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Attribute {
     /// The name, in its canonical spelling.
     pub name: String,
@@ -43,6 +45,9 @@ pub struct Attribute {
     /// Suggested values, such as `work` and `home`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub canonical_values: Vec<String>,
+    /// Whether [`Self::canonical_values`] are the only ones. The RFC's own are suggestions.
+    #[serde(skip)]
+    pub closed: bool,
     /// Whether strings compare with regard to case.
     #[serde(default)]
     pub case_exact: bool,
@@ -127,8 +132,13 @@ pub struct ResourceType {
     pub schema: Arc<Schema>,
     /// The extensions, in the order they are shown.
     pub extensions: Vec<SchemaExtension>,
+    /// The attributes of every resource: `schemas`, `id`, `externalId`, `meta`.
+    pub(super) common: Arc<[Arc<Attribute>]>,
     /// Whether every attribute a body may hold is shown by default, so that stored bytes are the answer.
     pub(in crate::scim) shows_all_by_default: bool,
+    /// Whether stored bodies may hold what the schemas do not define, and so do not show: data that
+    /// stayed when a schema was narrowed.
+    pub(in crate::scim) hides: bool,
 }
 
 /// An extension of a resource type.
@@ -187,6 +197,7 @@ impl SchemaExtension {
             description: schema.description.clone(),
             required,
             canonical_values: Vec::new(),
+            closed: false,
             case_exact: false,
             mutability: Mutability::default(),
             returned: Returned::default(),
@@ -208,16 +219,26 @@ impl ResourceType {
         schema: Arc<Schema>,
         extensions: Vec<SchemaExtension>,
     ) -> Self {
-        let mut shows_all_by_default = shown_by_default(&schema.attributes);
-        shows_all_by_default &= extensions.iter().all(|e| shown_by_default(&e.schema.attributes));
-        Self {
+        let kind = Self {
             name: name.into(),
             endpoint: endpoint.into(),
             description: description.into(),
             schema,
             extensions,
-            shows_all_by_default,
-        }
+            common: common_attributes().into(),
+            shows_all_by_default: false,
+            hides: false,
+        };
+        kind.settled(false)
+    }
+
+    /// What follows from the parts, once they are all there.
+    pub(super) fn settled(self, hides: bool) -> Self {
+        let shows_all_by_default = !hides
+            && shown_by_default(&self.common)
+            && shown_by_default(&self.schema.attributes)
+            && self.extensions.iter().all(|extension| shown_by_default(&extension.schema.attributes));
+        Self { shows_all_by_default, hides, ..self }
     }
 }
 

@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::core::common_attributes;
 use super::model::{Attribute, AttributeRef, AttributeType, Mutability, ResourceType};
 use super::succeed::one_primary;
 use super::value;
 use crate::scim::dialect::{Rule, Rules, Tolerated};
 use crate::scim::error::ScimError;
+use crate::scim::filter::fold;
 use crate::scim::resource::Attributes;
 
 /// How much of a name that a client made up is repeated to it, or logged.
@@ -86,7 +86,7 @@ impl ResourceType {
     /// The attributes of the resource's JSON object: common ones, the base schema's, the extensions.
     pub(in crate::scim) fn top_level(&self) -> impl Iterator<Item = &Arc<Attribute>> {
         let extensions = self.extensions.iter().map(|extension| &extension.container);
-        common_attributes().iter().chain(&self.schema.attributes).chain(extensions)
+        self.common.iter().chain(&self.schema.attributes).chain(extensions)
     }
 }
 
@@ -274,6 +274,7 @@ impl Check<'_> {
                 Ok(Some(Value::Bool(boolean)))
             }
             (kind, value) => match value::fault(kind, &value) {
+                None if attribute.closed => closed(attribute, &value, place).map(|()| Some(value)),
                 None => Ok(Some(value)),
                 Some(fault) => Err(ScimError::invalid_value(format!("\"{place}\" {fault}"))),
             },
@@ -339,6 +340,19 @@ impl Check<'_> {
         }
         Err(ScimError::invalid_value(format!("\"schemas\" is required and must contain {base:?}")))
     }
+}
+
+/// Refuses a value that is none of those a tenant's schema names.
+fn closed(attribute: &Attribute, value: &Value, place: &Place<'_>) -> Result<(), ScimError> {
+    let text = value.as_str().unwrap_or_default();
+    let same = |known: &&String| {
+        if attribute.compares_exactly() { *known == text } else { fold(known, false) == fold(text, false) }
+    };
+    if attribute.canonical_values.iter().any(|known| same(&known)) {
+        return Ok(());
+    }
+    let known: Vec<String> = attribute.canonical_values.iter().map(|known| format!("{known:?}")).collect();
+    Err(ScimError::invalid_value(format!("\"{place}\" must be one of {}", known.join(", "))))
 }
 
 /// The known name that a misspelt one is closest to, if it is close at all.

@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use super::core::common_attributes;
 use super::model::{Attribute, AttributeRef, ResourceType, find};
 use super::normalize::closest;
 use crate::scim::path::AttributePath;
@@ -37,7 +36,7 @@ impl ResourceType {
     }
 
     /// `; did you mean "userName"?` for a path that does not resolve; empty when no name is close.
-    pub(in crate::scim) fn hint(&self, path: &AttributePath) -> String {
+    pub fn hint(&self, path: &AttributePath) -> String {
         let holder = self.resolve(&AttributePath { sub_attribute: None, ..path.clone() });
         let close = match (&holder, path.sub_attribute.as_deref()) {
             (Some(holder), Some(name)) => {
@@ -64,6 +63,6 @@ impl ResourceType {
     }
 
     fn core_attribute(&self, name: &str) -> Option<&Arc<Attribute>> {
-        find(common_attributes(), name).or_else(|| self.schema.attribute(name))
+        find(&self.common, name).or_else(|| self.schema.attribute(name))
     }
 }
