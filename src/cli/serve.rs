@@ -318,6 +318,7 @@ mod tests {
             lifecycle: Lifecycle::default(),
             membership: Membership::default(),
             audit: Audit::default(),
+            oauth2: None,
         }
     }
 

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use super::{
     Audit, Lifecycle, Limits, Membership, Scope, Scopes, ServerConfig, TenantConfig, TokenDigest,
     findings::{Finding, has_errors},
+    oauth2::{self, Algorithm},
     objects::{Located, Object, Secret, SecretIndex, refers_to},
     schemas,
 };
@@ -58,6 +59,7 @@ pub fn compile(
             identity_provider: tenant.object.spec.identity_provider.into(),
             tokens,
             schemas: schemas::custom(&tenant.object),
+            oauth2: oauth2::compile(tenant, &secrets, &mut findings),
             limits: narrow(spec.limits.into(), tenant.object.spec.limits),
             suspended: tenant.object.spec.suspended,
             purge_on_removal: tenant.object.spec.deletion_policy == DeletionPolicy::Delete,
@@ -239,6 +241,22 @@ impl From<crd::Scope> for Scope {
     }
 }
 
+impl From<crd::OAuth2Algorithm> for Algorithm {
+    fn from(algorithm: crd::OAuth2Algorithm) -> Self {
+        match algorithm {
+            crd::OAuth2Algorithm::RS256 => Self::RS256,
+            crd::OAuth2Algorithm::RS384 => Self::RS384,
+            crd::OAuth2Algorithm::RS512 => Self::RS512,
+            crd::OAuth2Algorithm::PS256 => Self::PS256,
+            crd::OAuth2Algorithm::PS384 => Self::PS384,
+            crd::OAuth2Algorithm::PS512 => Self::PS512,
+            crd::OAuth2Algorithm::ES256 => Self::ES256,
+            crd::OAuth2Algorithm::ES384 => Self::ES384,
+            crd::OAuth2Algorithm::EdDSA => Self::EdDSA,
+        }
+    }
+}
+
 /// Where one of a tenant's tokens is.
 pub(super) struct TokenReference {
     /// The token's name, for logs.
@@ -253,10 +271,10 @@ pub(super) struct TokenReference {
 
 /// Where a tenant's tokens are: the main one first.
 pub(super) fn token_references(tenant: &ScimTenant) -> Vec<TokenReference> {
-    let bearer = &tenant.spec.authentication.bearer;
+    let (Some(bearer), Some(secret)) = (tenant.bearer(), tenant.token_secret()) else { return Vec::new() };
     let main = TokenReference {
         name: TOKEN_KEY.to_owned(),
-        secret: tenant.token_secret(),
+        secret,
         key: TOKEN_KEY.to_owned(),
         scopes: Scopes::ALL,
         field: "spec.authentication.bearer.secretName".to_owned(),
@@ -415,6 +433,7 @@ spec:
                   ]
                 }
               ],
+              "oauth2": null,
               "limits": {
                 "maxBodyBytes": 5000,
                 "maxBulkOperations": 1000,
@@ -445,6 +464,7 @@ spec:
                   ]
                 }
               ],
+              "oauth2": null,
               "limits": {
                 "maxBodyBytes": 2000,
                 "maxBulkOperations": 1000,

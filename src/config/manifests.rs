@@ -165,7 +165,7 @@ fn missing_secrets(
     let mut new = Vec::new();
     for tenant in admit(endpoint, &objects.tenants).0 {
         let tenant = &tenant.object;
-        let name = tenant.token_secret();
+        let Some(name) = tenant.token_secret() else { continue };
         if secrets.get(tenant.namespace(), &name).is_none() && made.insert((tenant.namespace(), name)) {
             let path = tokens::folder(&options.data);
             new.push(

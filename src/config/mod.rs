@@ -7,6 +7,7 @@ pub mod compile;
 pub mod findings;
 pub mod follow;
 pub mod manifests;
+pub mod oauth2;
 pub mod objects;
 mod schemas;
 mod scopes;
@@ -53,6 +54,8 @@ pub struct TenantConfig {
     /// Its schemas beside those of RFC 7643.
     #[serde(default, skip_serializing_if = "CustomSchemas::is_empty")]
     pub schemas: CustomSchemas,
+    /// OAuth 2.0, when it has any.
+    pub oauth2: Option<oauth2::OAuth2Config>,
     /// The limits in force: the endpoint's, narrowed by the tenant's.
     pub limits: Limits,
     /// Answer 503 with `Retry-After`, so that the identity provider waits.

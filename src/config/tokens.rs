@@ -35,7 +35,7 @@ pub(super) fn folder(data: &Path) -> PathBuf {
 
 /// Makes the bearer Secret of a tenant with a random token.
 pub(super) fn make(tenant: &ScimTenant, data: &Path) -> io::Result<NewSecret> {
-    let name = tenant.token_secret();
+    let name = tenant.token_secret().unwrap_or_default();
     let token = random_token()?;
     let namespace = Some(tenant.namespace().to_owned());
     let metadata = ObjectMeta { name: Some(name.clone()), namespace, ..ObjectMeta::default() };

@@ -4,6 +4,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::oauth2::OAuth2;
+
 /// A DNS subdomain (RFC 1123): what Kubernetes takes as the name of a Secret or an endpoint.
 pub(super) const IS_OBJECT_NAME: (&str, &str) = (
     "self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",
@@ -14,9 +16,13 @@ pub(super) const IS_OBJECT_NAME: (&str, &str) = (
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Authentication {
-    /// Bearer tokens (RFC 6750): `Authorization: Bearer TOKEN`.
-    #[serde(default)]
-    pub bearer: Bearer,
+    /// Bearer tokens (RFC 6750): `Authorization: Bearer TOKEN`. Absent: none when `oauth2` is there, and otherwise as
+    /// if it were empty, `{}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bearer: Option<Bearer>,
+    /// OAuth 2.0: access tokens of the identity provider's authorization server, or of the endpoint itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oauth2: Option<OAuth2>,
 }
 
 /// The bearer tokens of a tenant.

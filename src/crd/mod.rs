@@ -18,6 +18,8 @@ mod endpoint;
 #[expect(unreachable_pub, reason = "KubeSchema copies each struct, `pub` included, into a function body")]
 mod lifecycle;
 mod limits;
+#[expect(unreachable_pub, reason = "KubeSchema copies each struct, `pub` included, into a function body")]
+mod oauth2;
 mod reference;
 #[expect(unreachable_pub, reason = "KubeSchema copies each struct, `pub` included, into a function body")]
 mod schemas;
@@ -34,6 +36,9 @@ pub use endpoint::{
 };
 pub use lifecycle::{Lifecycle, MembershipSpec, OnDeactivate, OnDelete, OnRecreate, UnknownMembers};
 pub use limits::{EndpointLimits, TenantLimits};
+pub use oauth2::{
+    OAuth2, OAuth2Algorithm, OAuth2Client, OAuth2Issuer, OAuth2RequiredClaim, OAuth2Scopes, PublicKey,
+};
 pub use reference::reference_markdown;
 pub use schemas::{
     BaseSchema, CoreAttribute, CoreMutability, CoreSchema, CoreSchemas, ExtensionSchema, SchemaAttribute,
@@ -43,6 +48,8 @@ pub use schemas::{
 pub use tenant::{
     DeletionPolicy, EndpointRef, IdentityProvider, ScimTenant, ScimTenantSpec, ScimTenantStatus,
 };
+
+use std::borrow::Cow;
 
 /// The API group of the custom resources.
 pub const GROUP: &str = "scim-operator.io";
@@ -60,12 +67,24 @@ impl ScimTenant {
         self.spec.path.as_deref().or(self.metadata.name.as_deref()).unwrap_or_default()
     }
 
-    /// The Secret that holds the tenant's main bearer token; in the tenant's namespace.
+    /// The tenant's bearer tokens; `None` when it has OAuth 2.0 and says nothing of them.
     #[must_use]
-    pub fn token_secret(&self) -> String {
-        self.spec.authentication.bearer.secret_name.clone().unwrap_or_else(|| {
+    pub fn bearer(&self) -> Option<Cow<'_, Bearer>> {
+        let Authentication { bearer, oauth2 } = &self.spec.authentication;
+        match bearer {
+            Some(bearer) => Some(Cow::Borrowed(bearer)),
+            None if oauth2.is_some() => None,
+            None => Some(Cow::Owned(Bearer::default())),
+        }
+    }
+
+    /// The Secret that holds the tenant's main bearer token, in the tenant's namespace; `None` when it has none.
+    #[must_use]
+    pub fn token_secret(&self) -> Option<String> {
+        let bearer = self.bearer()?;
+        Some(bearer.secret_name.clone().unwrap_or_else(|| {
             let name = self.metadata.name.as_deref().unwrap_or_default();
             format!("{name}-scim-token")
-        })
+        }))
     }
 }

@@ -30,11 +30,19 @@ where
     B::Error: Display,
 {
     check_content_type(headers)?;
+    parse_object(&read_bytes(headers, body, limit).await?)
+}
+
+/// Reads a body of at most `limit` bytes, whatever it is.
+pub async fn read_bytes<B>(headers: &HeaderMap, body: B, limit: u64) -> Result<Bytes, ScimError>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Display,
+{
     let read = tokio::time::timeout(READ_TIMEOUT, read(headers, body, limit)).await;
-    let bytes = read.map_err(|_| {
+    read.map_err(|_| {
         ScimError::new(408, format!("the body did not arrive within {} seconds", READ_TIMEOUT.as_secs()))
-    })??;
-    parse_object(&bytes)
+    })?
 }
 
 /// RFC 7644 section 3.1: `application/scim+json`, or `application/json`. A body that names no type is

@@ -155,13 +155,14 @@ mod tests {
 
     #[track_caller]
     fn client(peer: &str, headers: &[(&str, &str)]) -> String {
-        let serving = Serving::compile(&ServerConfig {
+        let config = ServerConfig {
             endpoint: "identity/main".to_owned(),
             host: None,
             allowed_cidrs: Vec::new(),
             trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
             tenants: Vec::new(),
-        });
+        };
+        let serving = Serving::compile(&config, None);
         let headers: HeaderMap =
             headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
         let peer = Peer {

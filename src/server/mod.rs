@@ -14,6 +14,7 @@ pub mod discovery;
 pub mod health;
 pub mod idempotency;
 pub mod me;
+pub mod oauth;
 pub mod pipeline;
 pub mod query;
 pub mod resources;
@@ -44,6 +45,7 @@ pub struct App {
     access_log: AccessLog,
     request_ids: trace::RequestIds,
     cursor_key: [u8; 32],
+    oauth: oauth::OAuth,
     /// One look for removed tenants at a time.
     purging: tokio::sync::Mutex<()>,
 }
@@ -56,6 +58,7 @@ impl App {
         access_log: AccessLog,
     ) -> Result<Arc<Self>, StoreError> {
         let cursor_key = store.cursor_key().await?;
+        let oauth = oauth::OAuth::new(metrics.oauth().clone(), cursor_key, oauth::issuer::Timing::default());
         Ok(Arc::new(Self {
             store,
             serving: ArcSwap::from_pointee(Serving::nothing()),
@@ -65,13 +68,14 @@ impl App {
             access_log,
             request_ids: trace::RequestIds::new(),
             cursor_key,
+            oauth,
             purging: tokio::sync::Mutex::default(),
         }))
     }
 
     /// Serves this configuration from now on. Requests under way finish with the one they began with.
     pub fn apply(&self, config: &ServerConfig) {
-        self.serving.store(Arc::new(Serving::compile(config)));
+        self.serving.store(Arc::new(Serving::compile(config, Some(&self.oauth))));
         self.configured.store(true, Ordering::Release);
         self.metrics.configured(config.tenants.len());
     }

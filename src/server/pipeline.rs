@@ -41,6 +41,8 @@ use super::body::read_object;
 use super::client::{Client, Peer};
 use super::context::Context;
 use super::idempotency::{self, Recall};
+use super::oauth::metadata::{self, Endpoint};
+use super::oauth::token_endpoint::{self, TokenAnswer, TokenRequest};
 use super::query::Parameters;
 use super::resources;
 use super::respond::{self, Answer, Failure, SUSPENDED_RETRY_AFTER};
@@ -65,6 +67,10 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 struct Seen {
     authenticated: Option<Authenticated>,
     operation: Option<Operation>,
+    /// The endpoint, when it is one of OAuth's.
+    oauth: Option<&'static str>,
+    /// The tenant and the client that proved itself there.
+    client: Option<(Arc<str>, Arc<str>)>,
     /// Id of the resource that was made.
     created: Option<String>,
 }
@@ -82,14 +88,21 @@ where
     let client = Client::of(&serving, &head.headers, peer);
 
     let mut seen = Seen::default();
-    let result = caught(steps(app, &serving, peer, &client, &trace, &head, body, &mut seen)).await;
+    let result = if let Some(endpoint) = Endpoint::of(head.uri.path()) {
+        caught(oauth_steps(app, &serving, peer, &client, endpoint, &head, body, &mut seen)).await
+    } else {
+        let result = caught(steps(app, &serving, peer, &client, &trace, &head, body, &mut seen)).await;
+        result.map(|result| {
+            result.map(|answer| {
+                if answer.status == 201 {
+                    seen.created = answer.location.as_deref().and_then(last_segment);
+                }
+                respond::success(answer)
+            })
+        })
+    };
     let mut response = match result {
-        Ok(Ok(answer)) => {
-            if answer.status == 201 {
-                seen.created = answer.location.as_deref().and_then(last_segment);
-            }
-            respond::success(answer)
-        }
+        Ok(Ok(response)) => response,
         Ok(Err(failure)) => respond::failure(failure, &trace.request_id),
         Err(panic) => {
             app.metrics.panicked();
@@ -130,7 +143,7 @@ where
     let (path, rest) = split_tenant(head.uri.path()).ok_or_else(|| {
         ScimError::new(404, "nothing is served here; SCIM base URLs have the form /TENANT/scim/v2")
     })?;
-    let authenticated = seen.authenticated.insert(authenticate(serving, path, &head.headers)?);
+    let authenticated = seen.authenticated.insert(authenticate(serving, path, &head.headers).await?);
     let tenant = &*authenticated.tenant;
     if tenant.suspended {
         return Err(Failure::RetryLater(SUSPENDED_RETRY_AFTER, "this tenant is suspended; try again later"));
@@ -188,6 +201,40 @@ where
     }
 }
 
+/// What is beside SCIM: the token endpoint and its metadata, where nobody is authenticated yet.
+#[expect(clippy::too_many_arguments, reason = "what a request is made of; each step takes its part")]
+async fn oauth_steps<B>(
+    app: &App,
+    serving: &Serving,
+    peer: Peer,
+    client: &Client<'_>,
+    endpoint: Endpoint<'_>,
+    head: &Parts,
+    body: B,
+    seen: &mut Seen,
+) -> Result<Response<Full<Bytes>>, Failure>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Display,
+{
+    seen.oauth = Some(endpoint.name());
+    client.check_allowed(serving)?;
+    check_head(head)?;
+    let path = endpoint.tenant();
+    let base_url = base_url(serving, client, peer, &head.headers, path);
+    match endpoint {
+        Endpoint::Metadata(_) => Ok(metadata::answer(&head.method, &base_url)),
+        Endpoint::Token(_) => {
+            let tenant = serving.tenant(path);
+            let request = TokenRequest { path, tenant, base_url: &base_url, address: client.address };
+            let TokenAnswer { response, client } =
+                token_endpoint::answer(&app.oauth, request, head, body).await;
+            seen.client = tenant.map(|tenant| Arc::clone(&tenant.key.0)).zip(client);
+            Ok(response)
+        }
+    }
+}
+
 /// 414 and 431, where the transport let the request through.
 fn check_head(head: &Parts) -> Result<(), ScimError> {
     let url = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
@@ -212,15 +259,19 @@ fn check_head(head: &Parts) -> Result<(), ScimError> {
 /// Step 13.
 fn record(app: &App, client: &Client<'_>, trace: &Trace, seen: &Seen, status: u16, started: Instant) {
     let duration = started.elapsed();
-    let operation = seen.operation.as_ref().map_or("none", Operation::name);
+    let operation = seen.operation.as_ref().map_or(seen.oauth.unwrap_or("none"), Operation::name);
     let (kind, id) = seen.operation.as_ref().map_or((None, None), Operation::subject);
-    let tenant = seen.authenticated.as_ref().map(|authenticated| &authenticated.tenant.key.0);
+    let authenticated = seen.authenticated.as_ref();
+    let tenant = authenticated.map(|authenticated| &authenticated.tenant.key.0);
+    let tenant = tenant.or(seen.client.as_ref().map(|(tenant, _)| tenant));
+    let credential = authenticated.map(|authenticated| &*authenticated.actor);
+    let credential = credential.or(seen.client.as_ref().map(|(_, client)| &**client));
     app.metrics.request(tenant.unwrap_or(&NO_TENANT), operation, status, duration);
     app.access_log.record(&Record {
         request_id: &trace.request_id,
         trace_id: trace.trace_id.as_deref(),
         tenant: tenant.map(AsRef::as_ref),
-        credential: seen.authenticated.as_ref().map(|authenticated| &*authenticated.actor),
+        credential,
         operation,
         resource_type: kind.map(|kind| kind.name.as_str()),
         // What is no id of ours could be a person's address that somebody put in the URL.

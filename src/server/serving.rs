@@ -12,6 +12,8 @@ use crate::scim::dialect::Dialect;
 use crate::scim::schema::{CustomSchemas, Registry};
 use crate::store::{Policy, TenantKey};
 
+use super::oauth::{OAuth, TenantOAuth};
+
 /// What is served now. Immutable: a new configuration is a new `Serving`.
 pub struct Serving {
     /// The endpoint's public host name.
@@ -45,6 +47,8 @@ pub struct Tenant {
     pub advised: AtomicBool,
     /// The tokens that are accepted.
     pub tokens: Vec<Token>,
+    /// OAuth 2.0, when it has any.
+    pub oauth: Option<TenantOAuth>,
 }
 
 /// A bearer token, known by its digest only.
@@ -64,16 +68,16 @@ impl Serving {
         Self { host: None, allowed: Vec::new(), trusted_proxies: Vec::new(), tenants: HashMap::new() }
     }
 
-    /// Compiles a configuration.
+    /// Compiles a configuration. Without `oauth` the tenants' OAuth 2.0 is left out.
     #[must_use]
-    pub fn compile(config: &ServerConfig) -> Self {
+    pub fn compile(config: &ServerConfig, oauth: Option<&OAuth>) -> Self {
         let mut registries = Registries::default();
         let ServerConfig { endpoint: _, host, allowed_cidrs, trusted_proxies, tenants } = config;
         let tenants = tenants
             .iter()
             .map(|tenant| {
                 let registry = registries.of(&tenant.schemas);
-                (tenant.path.as_str().into(), Arc::new(Tenant::compile(tenant, registry)))
+                (tenant.path.as_str().into(), Arc::new(Tenant::compile(tenant, registry, oauth)))
             })
             .collect();
         Self {
@@ -121,13 +125,14 @@ impl<'c> Registries<'c> {
 }
 
 impl Tenant {
-    fn compile(config: &TenantConfig, registry: Arc<Registry>) -> Self {
+    fn compile(config: &TenantConfig, registry: Arc<Registry>, oauth: Option<&OAuth>) -> Self {
         let TenantConfig {
             name,
             path,
             identity_provider,
             tokens,
             schemas: _,
+            oauth2,
             limits,
             suspended,
             purge_on_removal,
@@ -135,6 +140,8 @@ impl Tenant {
             membership,
             audit,
         } = config;
+        let key = TenantKey(Arc::from(name.as_str()));
+        let oauth = oauth.zip(oauth2.as_ref()).map(|(oauth, config)| oauth.tenant(&key, config));
         let tokens = tokens
             .iter()
             .filter_map(|token| {
@@ -147,7 +154,7 @@ impl Tenant {
             })
             .collect();
         Self {
-            key: TenantKey(Arc::from(name.as_str())),
+            key,
             path: path.as_str().into(),
             registry,
             dialect: *identity_provider,
@@ -158,6 +165,7 @@ impl Tenant {
             purge_on_removal: *purge_on_removal,
             advised: AtomicBool::new(false),
             tokens,
+            oauth,
         }
     }
 }
@@ -175,7 +183,9 @@ fn policy(lifecycle: Lifecycle, membership: Membership, audit: Audit) -> Policy 
     }
 }
 
-fn decode_sha256(hex: &str) -> Option<[u8; 32]> {
+/// A digest written as 64 hexadecimal digits.
+#[must_use]
+pub fn decode_sha256(hex: &str) -> Option<[u8; 32]> {
     let mut digest = [0; 32];
     if hex.len() != 64 || !hex.is_ascii() {
         return None;

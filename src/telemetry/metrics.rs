@@ -12,6 +12,8 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use super::oauth::OAuthMetrics;
+
 /// The server's metrics.
 pub struct Metrics {
     registry: Registry,
@@ -24,6 +26,7 @@ pub struct Metrics {
     tenants: Gauge,
     connections: Gauge,
     panics: Counter,
+    oauth: OAuthMetrics,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -119,6 +122,8 @@ impl Metrics {
             "Version of the binary",
             Info::new([("version", env!("CARGO_PKG_VERSION"))]),
         );
+        let oauth = OAuthMetrics::default();
+        oauth.register(&mut registry);
         others(&mut registry);
         Self {
             registry,
@@ -131,7 +136,14 @@ impl Metrics {
             tenants,
             connections,
             panics,
+            oauth,
         }
+    }
+
+    /// What OAuth 2.0 counts.
+    #[must_use]
+    pub fn oauth(&self) -> &OAuthMetrics {
+        &self.oauth
     }
 
     /// Counts one request. `tenant` is empty when none was authenticated: its name came from a stranger.

@@ -6,4 +6,5 @@
 pub mod access_log;
 pub mod logs;
 pub mod metrics;
+pub mod oauth;
 pub mod writer;

@@ -83,6 +83,7 @@ pub(crate) fn tenant(path: &str, identity_provider: Dialect) -> TenantConfig {
         lifecycle: Lifecycle::default(),
         membership: Membership::default(),
         audit: Audit::default(),
+        oauth2: None,
     }
 }
 

@@ -6,6 +6,7 @@ use crate::{
     config::{
         compile,
         findings::Finding,
+        oauth2,
         objects::{Located, Object, Objects, SecretIndex},
     },
     crd::{ScimEndpoint, ScimTenant},
@@ -35,6 +36,11 @@ pub(super) fn check(objects: &Objects) -> Vec<Finding> {
                 }
             }
         }
+    }
+    for tenant in &objects.tenants {
+        let mut found = Vec::new();
+        oauth2::compile(tenant, &secrets, &mut found);
+        findings.extend(found.into_iter().filter(|finding| finding.code != "secret-missing"));
     }
     for endpoint in &objects.endpoints {
         findings.extend(compile::admit(endpoint, &objects.tenants).1);

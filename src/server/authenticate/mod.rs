@@ -12,9 +12,15 @@ use hyper::HeaderMap;
 use hyper::header::AUTHORIZATION;
 
 use crate::config::{Scope, Scopes};
+use crate::scim::dialect::Rule;
 
+use super::oauth::TenantOAuth;
+use super::oauth::rejection::Rejection;
 use super::respond::{Challenge, Failure};
 use super::serving::{Serving, Tenant};
+
+/// Seconds after which a client may ask again when nobody can tell whether its token is good.
+const NO_KEYS_RETRY_AFTER: u32 = 10;
 
 /// Who was let in, and what for.
 pub struct Authenticated {
@@ -56,14 +62,44 @@ impl<'a> Presented<'a> {
         };
         (!token.is_empty()).then_some(Self { token, bare })
     }
+
+    /// Whether the tenant takes the token in the form in which it came.
+    fn may_be_bare(&self, tenant: &Tenant) -> bool {
+        !self.bare || tenant.dialect.rules().has(Rule::BareToken)
+    }
 }
 
 /// Finds the tenant of a path segment and checks the credential that the request presents.
-pub fn authenticate(serving: &Serving, path: &str, headers: &HeaderMap) -> Result<Authenticated, Failure> {
+pub async fn authenticate(
+    serving: &Serving,
+    path: &str,
+    headers: &HeaderMap,
+) -> Result<Authenticated, Failure> {
     let tenant = serving.tenant(path);
     let presented = Presented::of(headers).ok_or_else(no_token)?;
-    // A JWT of a tenant with OAuth issuers goes its own way from here.
-    bearer::authenticate(tenant, &presented)
+    let wrong = match bearer::authenticate(tenant, &presented) {
+        Ok(authenticated) => return Ok(authenticated),
+        Err(wrong) => wrong,
+    };
+    let Some(tenant) = tenant.filter(|tenant| presented.may_be_bare(tenant)) else { return Err(wrong) };
+    let Some(oauth) = tenant.oauth.as_ref().filter(|_| TenantOAuth::concerns(presented.token)) else {
+        return Err(wrong);
+    };
+    match oauth.authenticate(presented.token).await {
+        Ok(bearer) => Ok(Authenticated {
+            tenant: Arc::clone(tenant),
+            actor: bearer.name,
+            scopes: bearer.scopes,
+            bare: presented.bare,
+        }),
+        Err(Rejection::NoKeys) => Err(Failure::RetryLater(
+            NO_KEYS_RETRY_AFTER,
+            "the keys of the token's issuer cannot be fetched now; try again",
+        )),
+        Err(rejection) => {
+            Err(rejection.advice().map_or(wrong, |advice| Challenge::invalid_token(advice).into()))
+        }
+    }
 }
 
 /// 401 without a token: the challenge has no error code (RFC 6750 section 3.1).
