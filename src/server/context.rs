@@ -166,7 +166,7 @@ impl Shown {
                 Answer { status: 204, version: Some(resource.version()), ..Answer::default() }
             }
             Outcome::Updated(resource) => show(200, resource, &self.projection, base_url),
-            Outcome::Deleted => Answer { status: 204, ..Answer::default() },
+            Outcome::Deleted | Outcome::Purged { .. } => Answer { status: 204, ..Answer::default() },
         }
     }
 }

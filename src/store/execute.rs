@@ -4,6 +4,7 @@
 //! one tenant; everything that RFC 7644 says of a change is here. A refusal leaves half-done work
 //! behind, which the caller rolls back.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -13,8 +14,9 @@ use serde_json::Value;
 
 use super::audit::{self, Changed, MemberChanges, Operation, changed};
 use super::index::{self, Entry};
+use super::lifecycle::{self, Leavers, RetainedRow, Setting};
 use super::membership::Membership;
-use super::{Command, Outcome, Policy, Refusal, StoreError, Unit};
+use super::{Command, Outcome, Refusal, StoreError, Unit};
 use crate::scim::error::ScimError;
 use crate::scim::etag::Preconditions;
 use crate::scim::member::{GroupRef, Member};
@@ -47,13 +49,20 @@ pub(super) struct Content {
 }
 
 /// Row operations of one tenant in one database transaction.
-pub(super) trait Transaction {
+pub(super) trait Transaction: Leavers {
     /// The time of this transaction, in whole milliseconds.
     fn now(&self) -> Timestamp;
     /// The row of this type and id.
     async fn find(&mut self, resource_type: &str, id: &str) -> Result<Option<Row>, StoreError>;
-    /// Adds a row with version 1, and counts it.
-    async fn insert(&mut self, resource_type: &str, id: &str, content: &Content) -> Result<i64, StoreError>;
+    /// Adds a row, modified now, and counts it.
+    async fn insert(
+        &mut self,
+        resource_type: &str,
+        id: &str,
+        version: u64,
+        created: Timestamp,
+        content: &Content,
+    ) -> Result<i64, StoreError>;
     /// Sets a row's version and time, and its content when that changed.
     async fn update(
         &mut self,
@@ -150,24 +159,34 @@ impl Undone {
 /// members: the groups of a bulk request may contain each other.
 pub(super) async fn execute(
     transaction: &mut impl Transaction,
+    setting: &mut Setting<'_>,
     unit: &Unit,
-    policy: &Policy,
 ) -> Result<Vec<Outcome>, Undone> {
     for (index, command) in unit.commands.iter().enumerate() {
         if let Command::Refuse(error) = command {
             return Err(Undone::at(index, error.clone().into()));
         }
     }
+    let mut back = BTreeMap::new();
+    for (index, command) in unit.commands.iter().enumerate() {
+        if let Command::Create { resource_type, id, attributes, members: _ } = command {
+            let found =
+                lifecycle::recognise(transaction, setting, &back, resource_type, id, attributes).await;
+            if let Some(row) = found.map_err(Undone::Failed)? {
+                back.insert(index, row);
+            }
+        }
+    }
     let mut created = BTreeMap::new();
     for (index, command) in unit.commands.iter().enumerate() {
         if let Command::Create { resource_type, id, attributes, members: _ } = command {
-            let row = create(transaction, resource_type, id, attributes).await;
+            let row = create(transaction, setting, resource_type, id, attributes, back.get(&index)).await;
             created.insert(index, row.map_err(|fault| Undone::at(index, fault))?);
         }
     }
     let mut outcomes = Vec::with_capacity(unit.commands.len());
     for (index, command) in unit.commands.iter().enumerate() {
-        let outcome = apply(transaction, command, created.remove(&index), policy).await;
+        let outcome = apply(transaction, setting, command, created.remove(&index)).await;
         outcomes.push(outcome.map_err(|fault| Undone::at(index, fault))?);
     }
     Ok(outcomes)
@@ -175,67 +194,67 @@ pub(super) async fn execute(
 
 async fn apply(
     transaction: &mut impl Transaction,
+    setting: &Setting<'_>,
     command: &Command,
     created: Option<Row>,
-    policy: &Policy,
 ) -> Result<Outcome, Fault> {
     match command {
         Command::Create { resource_type, id, attributes, members } => {
             let row = created.ok_or_else(|| StoreError::Internal("a resource was not made".into()))?;
-            let mut membership = Membership::of(row.key);
+            let (id, attributes) = (setting.id(id), setting.attributes(attributes));
+            let mut membership = Membership::of(setting, id, row.key);
             membership.add(transaction, members).await?;
             membership.finish()?;
             let entry = audit::Entry {
-                operation: Operation::Create,
+                operation: if row.version == 1 { Operation::Create } else { Operation::Recreate },
                 resource_type: &resource_type.name,
                 id,
                 before: None,
                 after: Some(row.version),
-                changed: changed(resource_type, None, Some(attributes), policy.audit_values),
+                changed: changed(resource_type, None, Some(&attributes), setting.policy.audit_values),
                 members: membership.changes(transaction).await?,
             };
             transaction.record(entry).await?;
-            let load = Load { members: true, groups: false };
+            membership.record_pending(transaction, resource_type, row.version).await?;
+            let arrived =
+                lifecycle::arrive(transaction, setting, resource_type, id, row.key, &attributes).await?;
+            let load = Load { members: true, groups: arrived };
             let mut resource = finish_load(transaction, resource_type, id, row, load).await?;
-            // Nothing can be said of it elsewhere yet.
-            resource.related.groups = resource_type.has_groups().then(Vec::new);
+            if !arrived {
+                // Nothing can be said of it elsewhere yet.
+                resource.related.groups = resource_type.has_groups().then(Vec::new);
+            }
             Ok(Outcome::Created(resource))
         }
         Command::Replace { resource_type, id, attributes, members, preconditions, load } => {
+            let id = setting.id(id);
             let row = find(transaction, resource_type, id, preconditions).await?;
             let current = parse_body(&row.body)?;
-            let new = resource_type.succeed(&current, attributes.clone())?;
-            let mut membership = Membership::of(row.key);
+            let new = resource_type.succeed(&current, setting.attributes(attributes).into_owned())?;
+            let mut membership = Membership::of(setting, id, row.key);
             if resource_type.has_members() {
                 membership.replace(transaction, members).await?;
             }
             membership.finish()?;
-            let subject = Subject { operation: Operation::Replace, resource_type, id, policy };
+            let subject = Subject { operation: Operation::Replace, resource_type, id, setting };
             let row = settle(transaction, &subject, row, Some((current, new)), &membership).await?;
             finish_load(transaction, resource_type, id, row, *load).await.map(Outcome::Updated)
         }
         Command::Patch { resource_type, id, patch, preconditions, load } => {
+            let id = setting.id(id);
             let row = find(transaction, resource_type, id, preconditions).await?;
-            let (attributes, membership) = apply_patch(transaction, resource_type, &row, patch).await?;
-            let subject = Subject { operation: Operation::Patch, resource_type, id, policy };
+            let mut membership = Membership::of(setting, id, row.key);
+            let attributes = apply_patch(transaction, resource_type, &row, patch, &mut membership).await?;
+            let subject = Subject { operation: Operation::Patch, resource_type, id, setting };
             let row = settle(transaction, &subject, row, attributes, &membership).await?;
             finish_load(transaction, resource_type, id, row, *load).await.map(Outcome::Updated)
         }
         Command::Delete { resource_type, id, preconditions } => {
+            let id = setting.id(id);
             let row = find(transaction, resource_type, id, preconditions).await?;
             let attributes = parse_body(&row.body)?;
-            for entry in index::entries(resource_type, &attributes) {
-                transaction.remove_entry(row.key, &entry).await?;
-            }
-            let groups = transaction.leave_groups(row.key).await?;
-            record_moved(transaction, Operation::MemberDeleted, groups, id).await?;
-            if resource_type.has_members() {
-                for member in transaction.member_keys(row.key).await? {
-                    transaction.remove_member(row.key, member).await?;
-                }
-            }
-            transaction.delete(&resource_type.name, row.key).await?;
-            let mut changed = changed(resource_type, Some(&attributes), None, policy.audit_values);
+            lifecycle::delete(transaction, setting.policy, resource_type, id, row.key, &attributes).await?;
+            let mut changed = changed(resource_type, Some(&attributes), None, setting.policy.audit_values);
             // All of them, which goes without saying.
             changed.paths.clear();
             let entry = audit::Entry {
@@ -250,25 +269,43 @@ async fn apply(
             transaction.record(entry).await?;
             Ok(Outcome::Deleted)
         }
+        Command::Restore { resource_type, id } => {
+            lifecycle::restore(transaction, setting, resource_type, id).await.map(Outcome::Updated)
+        }
+        Command::Purge { before, limit } => {
+            let (purged, more) = lifecycle::purge(transaction, *before, *limit).await?;
+            Ok(Outcome::Purged { purged, more })
+        }
         Command::Refuse(error) => Err(error.clone().into()),
     }
 }
 
+/// Makes a new resource's row, or that of one which comes back.
 async fn create(
     transaction: &mut impl Transaction,
+    setting: &Setting<'_>,
     resource_type: &ResourceType,
     id: &str,
     attributes: &Attributes,
+    back: Option<&RetainedRow>,
 ) -> Result<Row, Fault> {
-    let content = Content { display: display(attributes), body: write_body(id, attributes)? };
-    let entries = index::entries(resource_type, attributes);
+    let (id, attributes) = (setting.id(id), setting.attributes(attributes));
+    let content = content(id, &attributes)?;
+    let entries = index::entries(resource_type, &attributes);
     check_free(transaction, resource_type, &entries).await?;
-    let key = transaction.insert(&resource_type.name, id, &content).await?;
+    let now = transaction.now();
+    let (version, created) = match back {
+        Some(row) => (row.version + 1, row.created),
+        None => (1, now),
+    };
+    if let Some(row) = back {
+        lifecycle::take_back(transaction, row).await?;
+    }
+    let key = transaction.insert(&resource_type.name, id, version, created, &content).await?;
     for entry in &entries {
         claim(transaction, resource_type, key, entry).await?;
     }
-    let now = transaction.now();
-    Ok(Row { key, version: 1, created: now, last_modified: now, body: content.body })
+    Ok(Row { key, version, created, last_modified: now, body: content.body })
 }
 
 /// The row a command is about, its preconditions checked.
@@ -288,16 +325,15 @@ async fn find(
     Ok(row)
 }
 
-/// Applies a patch's steps: the attributes before and after, when a step was about them, and what
-/// became of the membership.
+/// Applies a patch's steps: the attributes before and after, when a step was about them.
 async fn apply_patch(
     transaction: &mut impl Transaction,
     resource_type: &ResourceType,
     row: &Row,
     patch: &Patch,
-) -> Result<(Option<(Attributes, Attributes)>, Membership), Fault> {
+    membership: &mut Membership<'_>,
+) -> Result<Option<(Attributes, Attributes)>, Fault> {
     let mut attributes = None;
-    let mut membership = Membership::of(row.key);
     for step in &patch.steps {
         match step {
             Step::Attributes(change) => {
@@ -313,10 +349,13 @@ async fn apply_patch(
         }
     }
     if let Some((_, new)) = &mut attributes {
+        if let Cow::Owned(meant) = membership.setting.attributes(new) {
+            *new = meant;
+        }
         resource_type.finish(new)?;
     }
     membership.finish()?;
-    Ok((attributes, membership))
+    Ok(attributes)
 }
 
 /// What is done to which resource.
@@ -324,7 +363,7 @@ struct Subject<'a> {
     operation: Operation,
     resource_type: &'a ResourceType,
     id: &'a str,
-    policy: &'a Policy,
+    setting: &'a Setting<'a>,
 }
 
 /// Writes what changed, and records it; the version and the time move only if something did.
@@ -333,11 +372,13 @@ async fn settle(
     subject: &Subject<'_>,
     mut row: Row,
     attributes: Option<(Attributes, Attributes)>,
-    membership: &Membership,
+    membership: &Membership<'_>,
 ) -> Result<Row, Fault> {
-    let Subject { operation, resource_type, id, policy } = *subject;
+    let Subject { operation, resource_type, id, setting } = *subject;
+    let policy = setting.policy;
     let mut content = None;
     let mut differences = Changed::default();
+    let mut renamed = None;
     if let Some((current, new)) = attributes.filter(|(current, new)| current != new) {
         let mut removed = index::entries(resource_type, &current);
         let mut added = index::entries(resource_type, &new);
@@ -355,6 +396,7 @@ async fn settle(
         for entry in &added {
             claim(transaction, resource_type, row.key, entry).await?;
         }
+        lifecycle::deactivate(transaction, policy, resource_type, (id, row.key), (&current, &new)).await?;
         let display = display(&new);
         if display != self::display(&current) {
             let groups = transaction.touch_groups(row.key).await?;
@@ -367,6 +409,9 @@ async fn settle(
         row.body = write_body(id, &new)?;
         differences = changed(resource_type, Some(&current), Some(&new), policy.audit_values);
         content = Some(Content { display, body: row.body.clone() });
+        if policy.match_external_id && current.get("externalId") != new.get("externalId") {
+            renamed = Some(new);
+        }
     }
     if content.is_some() || membership.changed() {
         row.version += 1;
@@ -382,11 +427,19 @@ async fn settle(
             audit::Entry { operation, resource_type, id, before, after, changed: differences, members };
         transaction.record(entry).await?;
     }
+    membership.record_pending(transaction, resource_type, row.version).await?;
+    if let Some(new) = renamed
+        && lifecycle::arrive(transaction, setting, resource_type, id, row.key, &new).await?
+        // A group may have awaited itself.
+        && let Some(now) = transaction.find(&resource_type.name, id).await?
+    {
+        row.version = now.version;
+    }
     Ok(row)
 }
 
 /// Records the groups that moved because of their member of this id.
-async fn record_moved(
+pub(super) async fn record_moved(
     transaction: &mut impl Transaction,
     operation: Operation,
     groups: Vec<Moved>,
@@ -394,7 +447,10 @@ async fn record_moved(
 ) -> Result<(), StoreError> {
     for Moved { resource_type, id, version } in groups {
         let (changed, members) = match operation {
-            Operation::MemberDeleted => ("members", Some(MemberChanges::removal(member))),
+            Operation::MemberDeleted | Operation::MemberDeactivated => {
+                ("members", Some(MemberChanges::removal(member)))
+            }
+            Operation::MemberArrived => ("members", Some(MemberChanges::addition(member))),
             _ => ("members.display", None),
         };
         let entry = audit::Entry {
@@ -418,16 +474,27 @@ async fn check_free(
     resource_type: &ResourceType,
     entries: &[Entry],
 ) -> Result<(), Fault> {
+    match conflict(transaction, entries).await? {
+        Some((entry, owner)) => Err(taken(resource_type, entry, &owner)),
+        None => Ok(()),
+    }
+}
+
+/// The first unique value that is taken, and the id of the resource that has it.
+pub(super) async fn conflict<'e>(
+    transaction: &mut impl Transaction,
+    entries: &'e [Entry],
+) -> Result<Option<(&'e Entry, String)>, StoreError> {
     for entry in entries.iter().filter(|entry| entry.unique) {
         if let Some(owner) = transaction.owner(entry).await? {
-            return Err(taken(resource_type, entry, &owner));
+            return Ok(Some((entry, owner)));
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 /// Adds an index entry. The index itself holds uniqueness, whoever else writes.
-async fn claim(
+pub(super) async fn claim(
     transaction: &mut impl Transaction,
     resource_type: &ResourceType,
     key: i64,
@@ -448,7 +515,7 @@ fn taken(resource_type: &ResourceType, entry: &Entry, owner: &str) -> Fault {
     )))
 }
 
-async fn finish_load(
+pub(super) async fn finish_load(
     transaction: &mut impl Transaction,
     resource_type: &Arc<ResourceType>,
     id: &str,
@@ -487,6 +554,11 @@ impl Row {
     }
 }
 
+/// What a resource's row holds.
+pub(super) fn content(id: &str, attributes: &Attributes) -> Result<Content, StoreError> {
+    Ok(Content { display: display(attributes), body: write_body(id, attributes)? })
+}
+
 /// What groups show of a resource: its `displayName`.
 fn display(attributes: &Attributes) -> Option<String> {
     attributes.get("displayName").and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
@@ -516,7 +588,7 @@ fn write_body(id: &str, attributes: &Attributes) -> Result<Bytes, StoreError> {
 }
 
 /// The attributes of a stored body.
-fn parse_body(body: &[u8]) -> Result<Attributes, StoreError> {
+pub(super) fn parse_body(body: &[u8]) -> Result<Attributes, StoreError> {
     let mut attributes: Attributes = serde_json::from_slice(body)
         .map_err(|error| StoreError::Internal(format!("a stored resource is not JSON: {error}")))?;
     attributes.shift_remove("id");

@@ -8,6 +8,7 @@ pub mod audit;
 mod execute;
 pub mod idempotency;
 mod index;
+mod lifecycle;
 mod membership;
 pub mod metrics;
 mod plan;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use jiff::Timestamp;
 
 pub use crate::scim::cursor::Position;
@@ -86,6 +88,20 @@ pub enum Command {
         /// `If-Match` and `If-None-Match`.
         preconditions: Preconditions,
     },
+    /// Brings a retained resource back as it was, with its memberships: an operator's doing, no client's.
+    Restore {
+        /// Its type.
+        resource_type: Arc<ResourceType>,
+        /// Which.
+        id: String,
+    },
+    /// Erases retained resources, oldest first: the retention task's doing.
+    Purge {
+        /// Those deleted before.
+        before: Timestamp,
+        /// How many at most.
+        limit: usize,
+    },
     /// A change that was found wrong before it came here, refused in its place: what comes after it, and
     /// how many errors there were, is as if the store had found it.
     Refuse(ScimError),
@@ -100,6 +116,13 @@ pub enum Outcome {
     Updated(Resource),
     /// The resource is gone.
     Deleted,
+    /// Retained resources were erased.
+    Purged {
+        /// How many.
+        purged: u64,
+        /// Whether there may be more.
+        more: bool,
+    },
 }
 
 /// Commands that are applied all or none: one request, or the operations of a bulk request that
@@ -219,6 +242,34 @@ pub struct Listing {
     pub next: Option<Position>,
 }
 
+/// A deleted resource that can be brought back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retained {
+    /// Where it stands in the order of deletion.
+    pub position: i64,
+    /// The name of its type.
+    pub resource_type: String,
+    /// Its id.
+    pub id: String,
+    /// When it was deleted.
+    pub deleted: Timestamp,
+    /// [`Resource::body`] as it was.
+    pub body: Bytes,
+}
+
+/// How much of a tenant is retained or awaited.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaverFigures {
+    /// Whose.
+    pub tenant: TenantKey,
+    /// Deleted resources that can be brought back.
+    pub retained: u64,
+    /// When the one of them was deleted that was deleted first.
+    pub oldest: Option<Timestamp>,
+    /// Members that were pushed and do not exist yet.
+    pub pending: u64,
+}
+
 /// What stands between us and the data: none of it is the client's fault.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
@@ -301,6 +352,17 @@ pub trait Store: Send + Sync + 'static {
 
     /// How many resources of a type a tenant has.
     async fn count(&self, tenant: &TenantKey, resource_type: &str) -> Result<u64, StoreError>;
+
+    /// A tenant's retained resources in the order of deletion, after a position.
+    async fn retained(
+        &self,
+        tenant: &TenantKey,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<Retained>, StoreError>;
+
+    /// The figures of the tenants that have retained resources or pending members.
+    async fn leavers(&self) -> Result<Vec<LeaverFigures>, StoreError>;
 
     /// The tenants that have data here.
     async fn tenants(&self) -> Result<Vec<TenantKey>, StoreError>;

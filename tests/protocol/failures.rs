@@ -10,7 +10,9 @@ use scim_operator::scim::schema::ResourceType;
 use scim_operator::server::connection::ConnectionLimits;
 use scim_operator::store::audit::{self, Changes, FeedError, Pruned, Retention};
 use scim_operator::store::idempotency::{Keyed, Once, Recalled, Render};
-use scim_operator::store::{Listing, Query, Store, StoreError, TenantKey, UnitResult, Write};
+use scim_operator::store::{
+    LeaverFigures, Listing, Query, Retained, Store, StoreError, TenantKey, UnitResult, Write,
+};
 
 use crate::support::{Server, config};
 
@@ -65,6 +67,12 @@ impl Store for Failing {
         self.fail()
     }
     async fn count(&self, _: &TenantKey, _: &str) -> Result<u64, StoreError> {
+        self.fail()
+    }
+    async fn retained(&self, _: &TenantKey, _: i64, _: usize) -> Result<Vec<Retained>, StoreError> {
+        self.fail()
+    }
+    async fn leavers(&self) -> Result<Vec<LeaverFigures>, StoreError> {
         self.fail()
     }
     async fn tenants(&self) -> Result<Vec<TenantKey>, StoreError> {

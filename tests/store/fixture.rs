@@ -35,6 +35,7 @@ pub(crate) struct Tenant {
     pub(crate) key: TenantKey,
     pub(crate) user: Arc<ResourceType>,
     pub(crate) group: Arc<ResourceType>,
+    pub(crate) policy: Arc<Policy>,
 }
 
 pub(crate) fn tenant_key(name: &str) -> TenantKey {
@@ -59,7 +60,13 @@ impl Tenant {
         let registry = Registry::core();
         let user = Arc::clone(registry.by_name("User").unwrap());
         let group = Arc::clone(registry.by_name("Group").unwrap());
-        Self { store: Arc::clone(&backend.store), key: tenant_key(name), user, group }
+        let policy = Arc::default();
+        Self { store: Arc::clone(&backend.store), key: tenant_key(name), user, group, policy }
+    }
+
+    /// The same tenant, with other choices about its data.
+    pub(crate) fn with(&self, policy: Policy) -> Self {
+        Self { policy: Arc::new(policy), ..self.clone() }
     }
 
     pub(crate) fn create_command(&self, id: &str, resource_type: &Arc<ResourceType>, body: Value) -> Command {
@@ -128,7 +135,8 @@ impl Tenant {
     }
 
     pub(crate) async fn write(&self, units: Vec<Unit>) -> Vec<UnitResult> {
-        self.store.write(&self.key, write(units)).await.unwrap()
+        let write = Write { policy: Arc::clone(&self.policy), ..write(units) };
+        self.store.write(&self.key, write).await.unwrap()
     }
 
     pub(crate) async fn run(&self, command: Command) -> Result<Outcome, ScimError> {
@@ -145,7 +153,7 @@ impl Tenant {
     pub(crate) fn resource(outcome: Result<Outcome, ScimError>) -> Resource {
         match outcome.unwrap() {
             Outcome::Created(resource) | Outcome::Updated(resource) => resource,
-            Outcome::Deleted => panic!("deleted"),
+            other => panic!("{other:?}"),
         }
     }
 

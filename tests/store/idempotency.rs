@@ -26,7 +26,9 @@ fn answer(results: &[UnitResult]) -> SavedAnswer {
                 location: Some(format!("/Users/{}", resource.id)),
                 body: Some(resource.body.to_vec()),
             },
-            Outcome::Deleted => SavedAnswer { status: 204, version: None, location: None, body: None },
+            Outcome::Deleted | Outcome::Purged { .. } => {
+                SavedAnswer { status: 204, version: None, location: None, body: None }
+            }
         },
         Err(Refusal::Command(_, error)) => {
             SavedAnswer { status: error.status, version: None, location: None, body: None }

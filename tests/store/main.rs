@@ -7,9 +7,11 @@ mod backend;
 mod concurrency;
 mod fixture;
 mod idempotency;
+mod leavers;
 mod listing;
 mod members;
 mod opening;
+mod pending;
 mod property;
 mod tenants;
 mod writes;
@@ -46,6 +48,30 @@ macro_rules! suite {
             members::deleted_group_is_no_group_of_its_members,
             members::renamed_member_moves_the_version_of_its_groups,
             members::large_group_reads_whole,
+            leavers::retained_user_is_gone_for_every_reader,
+            leavers::purging_tenant_keeps_nothing,
+            leavers::restored_user_is_as_it_was_with_its_groups,
+            leavers::restored_group_has_the_members_that_are_there,
+            leavers::membership_that_was_taken_away_meanwhile_does_not_come_back,
+            leavers::taken_name_is_in_the_way_of_a_restore,
+            leavers::retention_that_is_over_is_over_at_once,
+            leavers::recreated_user_has_its_id_and_no_groups,
+            leavers::recreation_goes_by_external_id_before_user_name,
+            leavers::recreated_in_bulk_is_what_the_others_refer_to,
+            leavers::racing_recreations_have_one_winner,
+            leavers::deactivated_user_leaves_its_groups_where_asked,
+            leavers::purge_goes_in_steps_and_oldest_first,
+            leavers::large_group_is_purged_in_many_steps,
+            leavers::removed_tenant_leaves_no_leavers,
+            leavers::deleted_or_deactivated_is_so_for_every_reader_at_once,
+            pending::pending_member_is_seen_by_nobody,
+            pending::rejected_push_names_ten_thousand_unknown_members,
+            pending::pending_member_becomes_real_when_it_comes_back,
+            pending::external_id_names_a_member_where_asked,
+            pending::without_external_ids_only_an_id_is_a_member,
+            pending::push_that_takes_a_pending_member_away_is_heard,
+            pending::retained_group_keeps_its_pending_members_to_itself,
+            pending::refused_push_leaves_no_pending_member,
             listing::list_is_in_the_order_of_creation_by_type,
             listing::index_pages_have_their_edges,
             listing::cursor_walk_sees_each_resource_once,

@@ -106,7 +106,7 @@ fn succeed(planned: &PlannedUnit, outcomes: Vec<Outcome>, base_url: &str, result
                 (204, Some(resource))
             }
             Outcome::Updated(resource) => (200, Some(resource)),
-            Outcome::Deleted => (204, None),
+            Outcome::Deleted | Outcome::Purged { .. } => (204, None),
         };
         let version = resource.as_ref().map(|resource| resource.version().to_string());
         if planned.closes_circle {

@@ -43,6 +43,19 @@ pub enum Operation {
     MemberDeleted,
     /// A member of this group has another `displayName`, which the group shows.
     MemberRenamed,
+    /// POST made it again: it was retained, and has its old id (`onRecreate: Restore`).
+    Recreate,
+    /// An operator brought it back: it was retained.
+    Restore,
+    /// Its retention was over, and it was erased. Readers had it no more since its `Delete`.
+    Purge,
+    /// A member of this group was deactivated, and so left it (`onDeactivate`).
+    MemberDeactivated,
+    /// A member that this group awaited is there.
+    MemberArrived,
+    /// This group was pushed with members that do not exist: `members` names them, and they are none yet
+    /// (`unknownMembers: Pending`), or are awaited no more. The version does not move.
+    MembersPending,
 }
 
 impl Operation {
@@ -54,6 +67,12 @@ impl Operation {
         (Self::Delete, 4, "delete"),
         (Self::MemberDeleted, 5, "member-deleted"),
         (Self::MemberRenamed, 6, "member-renamed"),
+        (Self::Recreate, 7, "recreate"),
+        (Self::Restore, 8, "restore"),
+        (Self::Purge, 9, "purge"),
+        (Self::MemberDeactivated, 10, "member-deactivated"),
+        (Self::MemberArrived, 11, "member-arrived"),
+        (Self::MembersPending, 12, "members-pending"),
     ];
 
     /// Every operation.
@@ -156,6 +175,12 @@ impl MemberChanges {
     pub(super) fn removal(id: &str) -> Self {
         let ids = MemberIds { added: Vec::new(), removed: vec![id.to_owned()] };
         Self { added: 0, removed: 1, ids: Some(ids) }
+    }
+
+    /// One member more.
+    pub(super) fn addition(id: &str) -> Self {
+        let ids = MemberIds { added: vec![id.to_owned()], removed: Vec::new() };
+        Self { added: 1, removed: 0, ids: Some(ids) }
     }
 }
 

@@ -5,7 +5,8 @@
 //! without savepoints. Only when one of its writes has something to undo, the batch is rolled back and
 //! applied again with them.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::PoisonError;
 use std::time::Instant;
@@ -20,8 +21,9 @@ use super::transaction::{SqliteTransaction, ready};
 use super::writer::Tenants;
 use crate::store::execute::{Undone, execute};
 use crate::store::idempotency::{Keyed, Once, Render};
+use crate::store::lifecycle::Setting;
 use crate::store::metrics::StoreMetrics;
-use crate::store::{Refusal, StoreError, TenantKey, Unit, UnitResult, Write};
+use crate::store::{Origin, Refusal, StoreError, TenantKey, Unit, UnitResult, Write};
 
 /// What a write request comes to.
 pub(super) type WriteResult = Result<Done, StoreError>;
@@ -47,6 +49,7 @@ pub(super) fn commit(
     connection: &Connection,
     tenants: &Tenants,
     heads: &mut Heads,
+    leavers: &RefCell<HashSet<i64>>,
     metrics: &StoreMetrics,
     jobs: &[Job],
 ) -> Result<Vec<WriteResult>, String> {
@@ -56,7 +59,7 @@ pub(super) fn commit(
         let (new_tenants, counts, moved) = Default::default();
         let known = &*heads;
         let mut batch =
-            Batch { connection, tenants, savepoints, now, new_tenants, counts, heads: known, moved };
+            Batch { connection, tenants, leavers, savepoints, now, new_tenants, counts, heads: known, moved };
         let done = batch.apply(jobs).and_then(|results| {
             batch.finish(metrics).map_err(|error| Stop::Lost(error.to_string()))?;
             Ok(results)
@@ -93,6 +96,8 @@ enum Stop {
 struct Batch<'b> {
     connection: &'b Connection,
     tenants: &'b Tenants,
+    /// The tenants that may have retained resources or awaited members.
+    leavers: &'b RefCell<HashSet<i64>>,
     savepoints: bool,
     now: Timestamp,
     new_tenants: HashMap<TenantKey, i64>,
@@ -183,6 +188,7 @@ impl Batch<'_> {
     ) -> Result<Vec<UnitResult>, StoreError> {
         let mut results: Vec<UnitResult> = Vec::with_capacity(job.write.units.len());
         let mut errors = 0;
+        let mut setting = Setting::new(&job.write.policy);
         for unit in &job.write.units {
             if job.write.max_errors.is_some_and(|most| errors >= most) {
                 break;
@@ -190,7 +196,7 @@ impl Batch<'_> {
             let missing = unit.requires.iter().find(|index| !matches!(results.get(**index), Some(Ok(_))));
             let result = match missing {
                 Some(index) => Err(Refusal::Requires(*index)),
-                None => self.unit(&job.write, unit, tenant, counts, head)?,
+                None => self.unit(&job.write.origin, unit, &mut setting, tenant, counts, head)?,
             };
             errors += usize::from(result.is_err());
             results.push(result);
@@ -200,8 +206,9 @@ impl Batch<'_> {
 
     fn unit(
         &self,
-        write: &Write,
+        origin: &Origin,
         unit: &Unit,
+        setting: &mut Setting<'_>,
         tenant: i64,
         counts: &mut HashMap<String, i64>,
         head: &mut Head,
@@ -209,9 +216,8 @@ impl Batch<'_> {
         let before = self.connection.total_changes();
         let result = self.undoable("unit", true, || {
             let mut transaction =
-                SqliteTransaction::new(self.connection, tenant, self.now, &write.origin, *head);
-            let outcome =
-                catch_unwind(AssertUnwindSafe(|| ready(execute(&mut transaction, unit, &write.policy))));
+                SqliteTransaction::new(self.connection, tenant, self.now, origin, *head, self.leavers);
+            let outcome = catch_unwind(AssertUnwindSafe(|| ready(execute(&mut transaction, setting, unit))));
             let result = match outcome {
                 Ok(Ok(Ok(outcomes))) => {
                     *head = transaction.head;

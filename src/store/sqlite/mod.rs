@@ -7,6 +7,7 @@ mod changes;
 mod condition;
 mod failure;
 mod idempotency;
+mod leavers;
 mod list;
 mod purge;
 mod reader;
@@ -33,7 +34,7 @@ use self::writer::{Tenants, Writer};
 use super::audit::{Changes, FeedError, From, MAX_CHANGES, Pruned, Retention};
 use super::idempotency::{Keyed, Once, Recalled, Render};
 use super::metrics::StoreMetrics;
-use super::{Listing, Query, Store, StoreError, TenantKey, UnitResult, Write};
+use super::{LeaverFigures, Listing, Query, Retained, Store, StoreError, TenantKey, UnitResult, Write};
 use crate::scim::resource::{Load, Related, Resource};
 use crate::scim::schema::ResourceType;
 
@@ -68,13 +69,16 @@ impl SqliteStore {
         // Made by us first: SQLite gives its other files the same mode.
         open_private(&path).map_err(|source| unusable(&path, source))?;
         let connection = schema::open_writer(&path)?;
-        let loaded = cursor_key(&connection).and_then(|key| Ok((key, load_tenants(&connection)?)));
-        let (cursor_key, tenants) = loaded.map_err(|error| OpenError::from_sqlite(path.clone(), &error))?;
+        let loaded = cursor_key(&connection)
+            .and_then(|key| Ok((key, load_tenants(&connection)?, leavers::tenants(&connection)?)));
+        let (cursor_key, tenants, leavers) =
+            loaded.map_err(|error| OpenError::from_sqlite(path.clone(), &error))?;
 
         let metrics = StoreMetrics::default();
         let readers = Readers::new(&path);
-        let writer = Writer::start(connection, Arc::clone(&tenants), readers.clone(), metrics.clone())
-            .map_err(|source| unusable(&path, source))?;
+        let writer =
+            Writer::start(connection, Arc::clone(&tenants), leavers, readers.clone(), metrics.clone())
+                .map_err(|source| unusable(&path, source))?;
         Ok(Self { writer, readers, tenants, cursor_key, metrics, lock: Mutex::new(Some(lock)) })
     }
 
@@ -189,6 +193,20 @@ impl Store for SqliteStore {
         let Some(tenant) = self.tenant(tenant) else { return self.readers.alive().map(|()| 0) };
         let resource_type = resource_type.to_owned();
         self.read(false, move |connection, _| Ok(rows::count(connection, tenant, &resource_type)?)).await
+    }
+
+    async fn retained(
+        &self,
+        tenant: &TenantKey,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<Retained>, StoreError> {
+        let Some(tenant) = self.tenant(tenant) else { return self.readers.alive().map(|()| Vec::new()) };
+        self.read(true, move |connection, _| Ok(leavers::list(connection, tenant, after, limit)?)).await
+    }
+
+    async fn leavers(&self) -> Result<Vec<LeaverFigures>, StoreError> {
+        self.read(true, |connection, _| Ok(leavers::figures(connection)?)).await
     }
 
     async fn tenants(&self) -> Result<Vec<TenantKey>, StoreError> {

@@ -83,6 +83,11 @@ fn remove_some(connection: &Connection, tenant: i64) -> Sql<bool> {
         "DELETE FROM lookup WHERE tenant = ?1 AND (attribute, value, slot) IN
              (SELECT attribute, value, slot FROM lookup WHERE tenant = ?1 LIMIT ?2)",
         "DELETE FROM answer WHERE key IN (SELECT key FROM answer WHERE tenant = ?1 LIMIT ?2)",
+        "DELETE FROM awaited WHERE tenant = ?1 AND (\"group\", member) IN
+             (SELECT \"group\", member FROM awaited WHERE tenant = ?1 LIMIT ?2)",
+        "DELETE FROM retained_name WHERE tenant = ?1 AND (attribute, value, retained) IN
+             (SELECT attribute, value, retained FROM retained_name WHERE tenant = ?1 LIMIT ?2)",
+        "DELETE FROM retained WHERE key IN (SELECT key FROM retained WHERE tenant = ?1 LIMIT ?2)",
         "DELETE FROM resource WHERE key IN (SELECT key FROM resource WHERE tenant = ?1 LIMIT ?2)",
     ] {
         if connection.prepare_cached(sql)?.execute(params![tenant, BATCH])? > 0 {

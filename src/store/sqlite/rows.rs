@@ -49,7 +49,8 @@ pub(super) fn by_key(connection: &Connection, key: i64) -> Sql<Listed> {
     connection.prepare_cached(sql)?.query_row([key], listed)
 }
 
-fn time(row: &rusqlite::Row<'_>, column: usize) -> Sql<Timestamp> {
+/// A column of milliseconds since 1970.
+pub(super) fn time(row: &rusqlite::Row<'_>, column: usize) -> Sql<Timestamp> {
     let milliseconds: i64 = row.get(column)?;
     Timestamp::from_millisecond(milliseconds)
         .map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, milliseconds))

@@ -20,6 +20,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_idempotency.sql"),
     include_str!("migrations/0003_audit.sql"),
+    include_str!("migrations/0004_leavers.sql"),
 ];
 
 /// Opens the one connection that writes, and brings the schema up to date.
@@ -137,6 +138,12 @@ mod tests {
         INSERT INTO change VALUES
             ((1 << 40) + 5, 2000, 3, 'User', 'u1', 2, 3, 'token', '192.0.2.1', 'r1', 'title ', NULL, NULL);
     ",
+        r#"
+        INSERT INTO retained VALUES (1, 1, 'User', 'u2', 1, 1000, 1500, CAST('{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"id":"u2","userName":"Bob"}' AS BLOB));
+        INSERT INTO retained_name VALUES (1, 'User.userName', 'bob', 1);
+        INSERT INTO awaited VALUES (1, 'g1', 'u2', 1), (1, 'g1', 'u3', 0);
+        INSERT INTO counter VALUES (1, 'retained resources', 1), (1, 'pending members', 1);
+    "#,
     ];
 
     #[tokio::test]

@@ -1,7 +1,8 @@
 //! [`Transaction`] on a SQLite connection: one tenant's row operations inside the writer's open
 //! transaction. Every future here is ready at once; [`ready`] drives them.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
@@ -19,12 +20,14 @@ use crate::store::{Origin, StoreError};
 
 /// One tenant's part of the open transaction.
 pub(super) struct SqliteTransaction<'c> {
-    connection: &'c Connection,
-    tenant: i64,
-    now: Timestamp,
+    pub(super) connection: &'c Connection,
+    pub(super) tenant: i64,
+    pub(super) now: Timestamp,
     origin: &'c Origin,
     /// The tenant's newest row of the audit log.
     pub head: Head,
+    /// The tenants that may have retained resources or awaited members.
+    pub(super) leavers: &'c RefCell<HashSet<i64>>,
     /// How the number of resources of each type moves, written once before the commit.
     pub counts: HashMap<String, i64>,
 }
@@ -36,11 +39,12 @@ impl<'c> SqliteTransaction<'c> {
         now: Timestamp,
         origin: &'c Origin,
         head: Head,
+        leavers: &'c RefCell<HashSet<i64>>,
     ) -> Self {
-        Self { connection, tenant, now, origin, head, counts: HashMap::new() }
+        Self { connection, tenant, now, origin, head, leavers, counts: HashMap::new() }
     }
 
-    fn count(&mut self, resource_type: &str, by: i64) {
+    pub(super) fn count(&mut self, resource_type: &str, by: i64) {
         match self.counts.get_mut(resource_type) {
             Some(count) => *count += by,
             None => {
@@ -49,7 +53,7 @@ impl<'c> SqliteTransaction<'c> {
         }
     }
 
-    fn run(&self, sql: &str, params: impl rusqlite::Params) -> Result<usize, StoreError> {
+    pub(super) fn run(&self, sql: &str, params: impl rusqlite::Params) -> Result<usize, StoreError> {
         self.connection
             .prepare_cached(sql)
             .and_then(|mut statement| statement.execute(params))
@@ -57,7 +61,7 @@ impl<'c> SqliteTransaction<'c> {
     }
 
     /// The resources that an UPDATE has moved, ordered by id.
-    fn moved(&self, sql: &str, params: impl rusqlite::Params) -> Result<Vec<Moved>, StoreError> {
+    pub(super) fn moved(&self, sql: &str, params: impl rusqlite::Params) -> Result<Vec<Moved>, StoreError> {
         let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
         let moved = statement.query_map(params, |row| {
             let version = row.get::<_, i64>(2)?.cast_unsigned();
@@ -68,7 +72,7 @@ impl<'c> SqliteTransaction<'c> {
         Ok(moved)
     }
 
-    fn one<T: rusqlite::types::FromSql>(
+    pub(super) fn one<T: rusqlite::types::FromSql>(
         &self,
         sql: &str,
         params: impl rusqlite::Params,
@@ -87,12 +91,29 @@ impl Transaction for SqliteTransaction<'_> {
         rows::find(self.connection, self.tenant, resource_type, id).map(|found| found.map(|(row, _)| row))
     }
 
-    async fn insert(&mut self, resource_type: &str, id: &str, content: &Content) -> Result<i64, StoreError> {
+    async fn insert(
+        &mut self,
+        resource_type: &str,
+        id: &str,
+        version: u64,
+        created: Timestamp,
+        content: &Content,
+    ) -> Result<i64, StoreError> {
+        let (version, created) = (version.cast_signed(), created.as_millisecond());
         let now = self.now.as_millisecond();
         self.run(
             "INSERT INTO resource (tenant, type, id, version, created, last_modified, display, body)
-             VALUES (?1, ?2, ?3, 1, ?4, ?4, ?5, ?6)",
-            params![self.tenant, resource_type, id, now, content.display, &content.body[..]],
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            params![
+                self.tenant,
+                resource_type,
+                id,
+                version,
+                created,
+                now,
+                content.display,
+                &content.body[..]
+            ],
         )?;
         self.count(resource_type, 1);
         Ok(self.connection.last_insert_rowid())

@@ -2,7 +2,8 @@
 //! commit (`batch.rs`), that is one flush to disk. Nobody is told that a write succeeded before the
 //! disk has it.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -55,12 +56,14 @@ impl Writer {
     pub(super) fn start(
         connection: Connection,
         tenants: Tenants,
+        leavers: HashSet<i64>,
         readers: Readers,
         metrics: StoreMetrics,
     ) -> std::io::Result<Self> {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let heads = Heads::new();
-        let worker = Worker { connection, tenants, heads, readers: readers.clone(), metrics };
+        let leavers = RefCell::new(leavers);
+        let worker = Worker { connection, tenants, heads, leavers, readers: readers.clone(), metrics };
         let thread =
             std::thread::Builder::new().name("store-writer".into()).spawn(|| worker.run(receiver))?;
         Ok(Self { sender, readers, thread: Mutex::new(Some(thread)) })
@@ -142,6 +145,8 @@ struct Worker {
     tenants: Tenants,
     /// Nobody else appends to the audit log.
     heads: Heads,
+    /// The tenants that may have retained resources or awaited members: nothing is looked up for others.
+    leavers: RefCell<HashSet<i64>>,
     readers: Readers,
     metrics: StoreMetrics,
 }
@@ -183,7 +188,8 @@ impl Worker {
     /// Commits the jobs and answers them.
     fn commit(&mut self, jobs: &[Job], answers: Vec<oneshot::Sender<WriteResult>>) {
         self.metrics.batch_size.observe(u32::try_from(jobs.len()).map_or(f64::MAX, f64::from));
-        match batch::commit(&self.connection, &self.tenants, &mut self.heads, &self.metrics, jobs) {
+        let (tenants, heads, leavers) = (&self.tenants, &mut self.heads, &self.leavers);
+        match batch::commit(&self.connection, tenants, heads, leavers, &self.metrics, jobs) {
             Ok(results) => {
                 self.readers.committed();
                 for (answer, result) in answers.into_iter().zip(results) {
