@@ -10,6 +10,7 @@ MAKEFLAGS += --no-print-directory
 
 CARGO ?= cargo
 PYTHON ?= python3
+MAVEN ?= mvn
 CARGO_DENY_VERSION := 0.20.2
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/scim-operator
@@ -17,10 +18,15 @@ REQUIREMENTS := tests/clients/requirements.txt
 # A change of the pinned versions makes another environment.
 VENV := $(CACHE)/clients-$(shell cksum < $(REQUIREMENTS) | cut -d' ' -f1)
 VENV_READY := $(VENV)/.ready
+# Java clients: a folder of jars for each folder with a pom.xml.
+POMS := tests/clients/scim-sdk/pom.xml tests/clients/unboundid/pom.xml
+JARS := $(CACHE)/clients-java-$(shell cat $(POMS) | cksum | cut -d' ' -f1)
+JARS_READY := $(JARS)/.ready
 CARGO_DENY := $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
 
-# The tests that drive Python clients find them here; without it they fail and say so.
+# The tests that drive other people's clients find them here; without it they fail and say so.
 export SCIM_CLIENTS_VENV := $(VENV)
+export SCIM_CLIENTS_JARS := $(JARS)
 
 .PHONY: help
 help: ## List the targets
@@ -42,13 +48,21 @@ test: ## Install what is needed and pass every test
 ##@ Parts of `make test`
 
 .PHONY: tools
-tools: $(VENV_READY) $(CARGO_DENY) kube ## Install the Python clients and cargo-deny, build Kubernetes
+tools: $(VENV_READY) $(JARS_READY) $(CARGO_DENY) kube ## Install the Python and Java clients and cargo-deny, build Kubernetes
 
 $(VENV_READY): $(REQUIREMENTS)
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $(REQUIREMENTS)
 	$(VENV)/bin/python -m pip check
+	touch $@
+
+$(JARS_READY): $(POMS)
+	rm -rf $(JARS)
+	for pom in $(POMS); do \
+		$(MAVEN) --quiet --batch-mode --file $$pom dependency:copy-dependencies \
+			-DoutputDirectory=$(JARS)/$$(basename $$(dirname $$pom)); \
+	done
 	touch $@
 
 # A debug build: it runs for a second, and an optimised one would compile for minutes.
@@ -71,7 +85,7 @@ lint: $(CARGO_DENY) ## Formatting, clippy, documentation, licences and duplicate
 # One build serves everything below: tests that need the running server start the binary of the dev
 # profile, which cargo has just built beside them.
 .PHONY: unit
-unit: $(VENV_READY) kube ## All cargo tests: units, properties, clients, crash, concurrency, API server
+unit: $(VENV_READY) $(JARS_READY) kube ## All cargo tests: units, properties, clients, crash, concurrency, API server
 	$(CARGO) test --locked
 
 .PHONY: quickstart
@@ -81,7 +95,7 @@ quickstart: build ## Start the release binary on examples/quickstart and do what
 ##@ Longer proofs
 
 .PHONY: clients
-clients: $(VENV_READY) ## Only scim2-tester, scim2-client and scim2-cli against the server
+clients: $(VENV_READY) $(JARS_READY) ## Only the clients that other people wrote, against the server
 	$(CARGO) test --locked --test e2e clients -- --nocapture
 
 ROUNDS ?= 250

@@ -1,6 +1,7 @@
-//! Clients that other people wrote: scim2-tester's conformance checks, a session with scim2-client, one with scim2-cli.
+//! Clients that other people wrote, unmodified: scim2-tester's conformance checks, and a session each with
+//! scim2-client and scim2-cli (Python), SCIM SDK by Captain Goldfish and the UnboundID SCIM 2 SDK (Java).
 //!
-//! `make test` installs them; their environment is named by `SCIM_CLIENTS_VENV`. Without it these tests fail:
+//! `make test` installs them; `SCIM_CLIENTS_VENV` and `SCIM_CLIENTS_JARS` say where. Without these the tests fail:
 //! a proof that is skipped is none.
 
 use std::path::PathBuf;
@@ -19,6 +20,16 @@ fn environment() -> PathBuf {
 /// A program of the environment.
 fn program(name: &str) -> String {
     environment().join("bin").join(name).display().to_string()
+}
+
+/// Runs `Session.java` of a folder in `tests/clients/` with the jars that its `pom.xml` names.
+async fn java(tenant: &'static str, client: &str) {
+    let jars = std::env::var_os("SCIM_CLIENTS_JARS").map(|jars| PathBuf::from(jars).join(client));
+    let jars = jars
+        .filter(|jars| jars.is_dir())
+        .expect("SCIM_CLIENTS_JARS must name the Java clients' folder: run `make test` or `make clients`");
+    let classpath = jars.join("*").display().to_string();
+    run(tenant, &["java", "-cp", &classpath, &format!("{client}/Session.java")]).await;
 }
 
 /// Runs a command in `tests/clients/` on one tenant, whose base URL is its last argument.
@@ -61,4 +72,24 @@ async fn scim2_client_on_generic_runs_a_session() {
 #[tokio::test]
 async fn scim2_cli_on_strict_runs_a_session() {
     run("strict", &[concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/cli.sh"), &program("scim")]).await;
+}
+
+#[tokio::test]
+async fn scim_sdk_on_strict_runs_a_session() {
+    java("strict", "scim-sdk").await;
+}
+
+#[tokio::test]
+async fn scim_sdk_on_generic_runs_a_session() {
+    java("generic", "scim-sdk").await;
+}
+
+#[tokio::test]
+async fn unboundid_sdk_on_strict_runs_a_session() {
+    java("strict", "unboundid").await;
+}
+
+#[tokio::test]
+async fn unboundid_sdk_on_generic_runs_a_session() {
+    java("generic", "unboundid").await;
 }
