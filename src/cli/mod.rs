@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand, and the only place for `anyhow`.
 
+pub mod audit;
 pub mod crd;
 pub mod serve;
 pub mod validate;
@@ -18,6 +19,7 @@ use clap::Parser;
 enum Command {
     Serve(serve::Arguments),
     Validate(validate::Args),
+    Audit(audit::Args),
     Crd(crd::Args),
 }
 
@@ -48,6 +50,7 @@ pub fn main() -> ExitCode {
     let result = match Command::parse() {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Validate(args) => validate::run(&args),
+        Command::Audit(args) => audit::run(&args),
         Command::Crd(args) => crd::run(&args),
     };
     result.unwrap_or_else(|error| {

@@ -21,6 +21,7 @@ use crate::config::ServerConfig;
 use crate::config::follow::follow;
 use crate::config::manifests::{GeneratedSecret, LoadError, Loaded, Options, load};
 use crate::server::App;
+use crate::server::audit::prune_audit_logs;
 use crate::server::connection::{ConnectionLimits, serve_admin, serve_scim};
 use crate::server::idempotency::forget_old_answers;
 use crate::store::Store;
@@ -143,6 +144,7 @@ async fn serve(
     let app = App::new(Arc::clone(&store), metrics, access_log).await?;
 
     tokio::spawn(forget_old_answers(Arc::clone(&app)));
+    tokio::spawn(prune_audit_logs(Arc::clone(&app)));
     let announce = Announce { address, people };
     apply(&app, &loaded.config, &Handle::current());
     announce.served(&loaded);

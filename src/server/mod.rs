@@ -4,6 +4,7 @@
 //! [`App::apply`] replaces what it serves in one step, so that a request sees the configuration of
 //! before or of after and nothing in between.
 
+pub mod audit;
 pub mod authenticate;
 pub mod base_url;
 pub mod body;

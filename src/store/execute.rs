@@ -169,7 +169,7 @@ pub(super) async fn execute(
     }
     let mut back = BTreeMap::new();
     for (index, command) in unit.commands.iter().enumerate() {
-        if let Command::Create { resource_type, id, attributes, members: _ } = command {
+        if let Command::Create { resource_type, id, attributes, .. } = command {
             let found =
                 lifecycle::recognise(transaction, setting, &back, resource_type, id, attributes).await;
             if let Some(row) = found.map_err(Undone::Failed)? {
@@ -179,7 +179,7 @@ pub(super) async fn execute(
     }
     let mut created = BTreeMap::new();
     for (index, command) in unit.commands.iter().enumerate() {
-        if let Command::Create { resource_type, id, attributes, members: _ } = command {
+        if let Command::Create { resource_type, id, attributes, .. } = command {
             let row = create(transaction, setting, resource_type, id, attributes, back.get(&index)).await;
             created.insert(index, row.map_err(|fault| Undone::at(index, fault))?);
         }
@@ -199,20 +199,26 @@ async fn apply(
     created: Option<Row>,
 ) -> Result<Outcome, Fault> {
     match command {
-        Command::Create { resource_type, id, attributes, members } => {
+        Command::Create { resource_type, id, attributes, members, discarded } => {
             let row = created.ok_or_else(|| StoreError::Internal("a resource was not made".into()))?;
             let (id, attributes) = (setting.id(id), setting.attributes(attributes));
             let mut membership = Membership::of(setting, id, row.key);
             membership.add(transaction, members).await?;
             membership.finish()?;
+            let mut changed = changed(resource_type, None, Some(&attributes), setting.policy.audit_values);
+            discarded.iter().for_each(|path| changed.name(path));
+            let members = membership.changes(transaction).await?;
+            if members.is_some() {
+                changed.name("members");
+            }
             let entry = audit::Entry {
                 operation: if row.version == 1 { Operation::Create } else { Operation::Recreate },
                 resource_type: &resource_type.name,
                 id,
                 before: None,
                 after: Some(row.version),
-                changed: changed(resource_type, None, Some(&attributes), setting.policy.audit_values),
-                members: membership.changes(transaction).await?,
+                changed,
+                members,
             };
             transaction.record(entry).await?;
             membership.record_pending(transaction, resource_type, row.version).await?;
@@ -226,7 +232,7 @@ async fn apply(
             }
             Ok(Outcome::Created(resource))
         }
-        Command::Replace { resource_type, id, attributes, members, preconditions, load } => {
+        Command::Replace { resource_type, id, attributes, members, discarded, preconditions, load } => {
             let id = setting.id(id);
             let row = find(transaction, resource_type, id, preconditions).await?;
             let current = parse_body(&row.body)?;
@@ -236,7 +242,7 @@ async fn apply(
                 membership.replace(transaction, members).await?;
             }
             membership.finish()?;
-            let subject = Subject { operation: Operation::Replace, resource_type, id, setting };
+            let subject = Subject { operation: Operation::Replace, resource_type, id, discarded, setting };
             let row = settle(transaction, &subject, row, Some((current, new)), &membership).await?;
             finish_load(transaction, resource_type, id, row, *load).await.map(Outcome::Updated)
         }
@@ -245,7 +251,8 @@ async fn apply(
             let row = find(transaction, resource_type, id, preconditions).await?;
             let mut membership = Membership::of(setting, id, row.key);
             let attributes = apply_patch(transaction, resource_type, &row, patch, &mut membership).await?;
-            let subject = Subject { operation: Operation::Patch, resource_type, id, setting };
+            let discarded = &patch.discarded;
+            let subject = Subject { operation: Operation::Patch, resource_type, id, discarded, setting };
             let row = settle(transaction, &subject, row, attributes, &membership).await?;
             finish_load(transaction, resource_type, id, row, *load).await.map(Outcome::Updated)
         }
@@ -363,6 +370,8 @@ struct Subject<'a> {
     operation: Operation,
     resource_type: &'a ResourceType,
     id: &'a str,
+    /// Paths of what was sent and is never stored.
+    discarded: &'a [String],
     setting: &'a Setting<'a>,
 }
 
@@ -374,7 +383,7 @@ async fn settle(
     attributes: Option<(Attributes, Attributes)>,
     membership: &Membership<'_>,
 ) -> Result<Row, Fault> {
-    let Subject { operation, resource_type, id, setting } = *subject;
+    let Subject { operation, resource_type, id, discarded, setting } = *subject;
     let policy = setting.policy;
     let mut content = None;
     let mut differences = Changed::default();
@@ -413,18 +422,29 @@ async fn settle(
             renamed = Some(new);
         }
     }
-    if content.is_some() || membership.changed() {
+    let before = row.version;
+    let moved = content.is_some() || membership.changed();
+    if moved {
         row.version += 1;
         row.last_modified = row.last_modified.max(transaction.now());
         transaction.update(row.key, row.version, row.last_modified, content.as_ref()).await?;
+    }
+    // Whether a password is another than before, nobody knows: that it was sent is worth a row.
+    if moved || !discarded.is_empty() {
+        discarded.iter().for_each(|path| differences.name(path));
         let members = membership.changes(transaction).await?;
         if members.is_some() {
             differences.name("members");
         }
-        let (resource_type, before) = (resource_type.name.as_str(), Some(row.version - 1));
-        let after = Some(row.version);
-        let entry =
-            audit::Entry { operation, resource_type, id, before, after, changed: differences, members };
+        let entry = audit::Entry {
+            operation,
+            resource_type: &resource_type.name,
+            id,
+            before: Some(before),
+            after: Some(row.version),
+            changed: differences,
+            members,
+        };
         transaction.record(entry).await?;
     }
     membership.record_pending(transaction, resource_type, row.version).await?;

@@ -50,6 +50,8 @@ pub enum Command {
         attributes: Attributes,
         /// For a group: its members.
         members: Vec<String>,
+        /// Paths of what was sent and is never stored, for the audit log: a password.
+        discarded: Vec<String>,
     },
     /// PUT.
     Replace {
@@ -61,6 +63,8 @@ pub enum Command {
         attributes: Attributes,
         /// For a group: its members; PUT without `members` empties it.
         members: Vec<String>,
+        /// Paths of what was sent and is never stored, for the audit log: a password.
+        discarded: Vec<String>,
         /// `If-Match` and `If-None-Match`.
         preconditions: Preconditions,
         /// What of the related data the answer needs.

@@ -12,6 +12,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use super::audit::AuditMetrics;
 use super::oauth::OAuthMetrics;
 
 /// The server's metrics.
@@ -27,6 +28,7 @@ pub struct Metrics {
     connections: Gauge,
     panics: Counter,
     oauth: OAuthMetrics,
+    audit: AuditMetrics,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -124,6 +126,8 @@ impl Metrics {
         );
         let oauth = OAuthMetrics::default();
         oauth.register(&mut registry);
+        let audit = AuditMetrics::default();
+        audit.register(&mut registry);
         others(&mut registry);
         Self {
             registry,
@@ -137,6 +141,7 @@ impl Metrics {
             connections,
             panics,
             oauth,
+            audit,
         }
     }
 
@@ -184,6 +189,12 @@ impl Metrics {
     #[must_use]
     pub fn connections(&self) -> &Gauge {
         &self.connections
+    }
+
+    /// The tenants' audit logs.
+    #[must_use]
+    pub fn audit(&self) -> &AuditMetrics {
+        &self.audit
     }
 
     /// Counts a panic.

@@ -4,6 +4,7 @@
 //! or personal attribute value may reach these functions.
 
 pub mod access_log;
+pub mod audit;
 pub mod logs;
 pub mod metrics;
 pub mod oauth;

@@ -7,6 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use scim_operator::store::TenantKey;
+use scim_operator::store::audit::From;
+use scim_operator::store::sqlite::AuditFile;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -100,6 +103,7 @@ async fn kill_under_load_every_acknowledged_write_survives_whole() {
         server.restart().await;
         unfinished += workers.iter().filter(|worker| worker.model.pending.is_some()).count();
         half += verify(&server.client("strict"), &shared, &mut workers, round).await;
+        compare_with_audit_log(&server, round).await;
     }
     let acknowledged: usize = workers.iter().map(|worker| worker.model.acknowledged).sum();
     println!(
@@ -339,6 +343,38 @@ impl Worker {
             }
         }
     }
+}
+
+/// What the audit log says of each resource's version, read from its beginning, is what the server says: what was
+/// acknowledged has its row, and what has a row happened.
+async fn compare_with_audit_log(server: &Server, round: usize) {
+    let log = AuditFile::open(&server.data()).expect("the server has made it");
+    let tenant = TenantKey("default/strict".into());
+    let (mut versions, mut seen) = (BTreeMap::new(), 0);
+    loop {
+        let read = log.changes(&tenant, From::After(seen), 1000).expect("nothing was pruned");
+        for change in read.changes {
+            seen += 1;
+            assert_eq!(change.sequence, seen, "round {round}: sequences have no gap");
+            let before = match change.version_after {
+                Some(version) => versions.insert(change.resource_id.clone(), version),
+                None => versions.remove(&change.resource_id),
+            };
+            assert_eq!(before, change.version_before, "round {round}: {change:?}");
+        }
+        if seen == read.head {
+            break;
+        }
+    }
+    let client = server.client("strict");
+    let mut stored = BTreeMap::new();
+    for path in ["/Users", "/Groups"] {
+        for (id, resource) in by_id(client.all(path).await) {
+            let version = number(resource["meta"]["version"].as_str().expect("required"));
+            stored.insert(id, version.parse().expect("a number"));
+        }
+    }
+    assert_eq!(versions, stored, "round {round}: the audit log and the resources");
 }
 
 /// A user as the server has it now; its three marks agree or a write was torn.

@@ -5,6 +5,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "seeds and counts belong in a test's output")]
 
+mod audit;
 mod clients;
 mod concurrency;
 mod crash;

@@ -76,6 +76,7 @@ impl Tenant {
             id: id.into(),
             attributes: normalized.attributes,
             members: normalized.members.unwrap_or_default(),
+            discarded: normalized.discarded,
         }
     }
 
@@ -121,6 +122,7 @@ impl Tenant {
             id: id.into(),
             attributes: normalized.attributes,
             members: normalized.members.unwrap_or_default(),
+            discarded: normalized.discarded,
             preconditions: Preconditions::default(),
             load: Load::ALL,
         }

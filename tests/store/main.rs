@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails panics")]
 
+mod audit;
 mod backend;
 mod concurrency;
 mod fixture;
@@ -98,6 +99,18 @@ macro_rules! suite {
             tenants::purged_tenant_can_come_back_empty,
             tenants::cursor_key_stays,
             tenants::closed_store_says_so,
+            audit::each_change_has_its_row,
+            audit::what_changes_nothing_has_no_row,
+            audit::password_is_named_and_has_no_value,
+            audit::values_are_kept_where_they_are_asked_for,
+            audit::members_that_come_and_go_are_named,
+            audit::many_members_are_counted,
+            audit::groups_that_move_with_a_member_have_rows,
+            audit::follower_sees_each_row_once_and_every_version,
+            audit::rows_past_retention_go_and_readers_are_told,
+            audit::pruning_takes_small_steps,
+            audit::log_is_read_from_a_time_on,
+            audit::log_of_a_purged_tenant_is_gone,
             property::lists_equal_filters_in_memory,
         );
     };

@@ -126,14 +126,17 @@ pub(crate) async fn missing_resource_is_404_for_every_change(backend: &Backend) 
 
 fn with(command: Command, conditions: &Preconditions) -> Command {
     match command {
-        Command::Replace { resource_type, id, attributes, members, load, .. } => Command::Replace {
-            resource_type,
-            id,
-            attributes,
-            members,
-            preconditions: conditions.clone(),
-            load,
-        },
+        Command::Replace { resource_type, id, attributes, members, discarded, load, .. } => {
+            Command::Replace {
+                resource_type,
+                id,
+                attributes,
+                members,
+                discarded,
+                preconditions: conditions.clone(),
+                load,
+            }
+        }
         Command::Patch { resource_type, id, patch, load, .. } => {
             Command::Patch { resource_type, id, patch, preconditions: conditions.clone(), load }
         }

@@ -42,14 +42,16 @@ impl Patch {
             )));
         }
         let steps = Vec::with_capacity(operations.len());
-        let mut compiler = Compiler { resource_type, rules, tolerated, steps };
+        let discarded = Vec::new();
+        let mut compiler = Compiler { resource_type, rules, tolerated, steps, discarded };
         for (index, operation) in operations.into_iter().enumerate() {
             compiler.operation(operation).map_err(|mut error| {
                 error.detail.insert_str(0, &format!("Operations[{index}]: "));
                 error
             })?;
         }
-        Ok(Self { steps: compiler.steps })
+        let Compiler { steps, discarded, .. } = compiler;
+        Ok(Self { steps, discarded })
     }
 }
 
@@ -64,6 +66,7 @@ pub(super) struct Compiler<'a> {
     pub(super) rules: Rules,
     pub(super) tolerated: &'a mut Tolerated,
     pub(super) steps: Vec<Step>,
+    pub(super) discarded: Vec<String>,
 }
 
 impl Compiler<'_> {
@@ -294,6 +297,7 @@ impl Compiler<'_> {
             && target.attribute.returned == Returned::Never
         {
             // A password: checked, and not kept.
+            self.discarded.push(target.to_string());
             return Ok(());
         }
         if of_element {

@@ -25,6 +25,8 @@ pub const MAX_OPERATIONS: usize = 1000;
 pub struct Patch {
     /// In the order sent; a path-less operation has become one step an attribute.
     pub steps: Vec<Step>,
+    /// What was checked and then forgotten, by its path: a password.
+    pub discarded: Vec<String>,
 }
 
 /// One step of a PATCH.

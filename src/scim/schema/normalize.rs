@@ -27,6 +27,8 @@ pub struct Normalized {
     pub attributes: Attributes,
     /// For a group: its member ids, `None` when the body has no `members`.
     pub members: Option<Vec<String>>,
+    /// What was checked and then forgotten, by its path: a password.
+    pub discarded: Vec<String>,
 }
 
 impl ResourceType {
@@ -49,14 +51,15 @@ impl ResourceType {
         };
         let sends_members =
             self.has_members() && body.keys().any(|name| name.eq_ignore_ascii_case("members"));
-        let mut check = Check { resource_type: self, rules, tolerated };
+        let mut check = Check { resource_type: self, rules, tolerated, discarded: Vec::new() };
         let attributes: Vec<&Arc<Attribute>> = self.top_level().collect();
         let mut attributes = check.object(&attributes, body, None)?;
         check.schemas(attributes.get("schemas"))?;
+        let discarded = check.discarded;
         let members = attributes.shift_remove("members").filter(|_| self.has_members());
         let members = sends_members.then(|| member_ids(members));
         self.finish(&mut attributes)?;
-        Ok(Normalized { attributes, members })
+        Ok(Normalized { attributes, members, discarded })
     }
 
     /// Checks one attribute's value the same way, for PATCH: `value` is the whole value, or for a
@@ -72,7 +75,7 @@ impl ResourceType {
         rules: Rules,
         tolerated: &mut Tolerated,
     ) -> Result<Option<Value>, ScimError> {
-        let mut check = Check { resource_type: self, rules, tolerated };
+        let mut check = Check { resource_type: self, rules, tolerated, discarded: Vec::new() };
         let extension =
             attribute.extension.as_deref().map(|urn| Place { parent: None, step: Step::Name(urn) });
         let place = Place { parent: extension.as_ref(), step: Step::Name(&attribute.attribute.name) };
@@ -154,6 +157,8 @@ struct Check<'a> {
     resource_type: &'a ResourceType,
     rules: Rules,
     tolerated: &'a mut Tolerated,
+    /// Paths of what is not kept.
+    discarded: Vec<String>,
 }
 
 impl Check<'_> {
@@ -205,7 +210,11 @@ impl Check<'_> {
         } else {
             self.single(attribute, value, place)?
         };
-        Ok(value.filter(|_| !attribute.is_discarded()))
+        if value.is_some() && attribute.is_discarded() {
+            self.discarded.push(place.to_string());
+            return Ok(None);
+        }
+        Ok(value)
     }
 
     fn list(

@@ -29,6 +29,7 @@ pub fn command(
         id,
         attributes: normalized.attributes,
         members: normalized.members.unwrap_or_default(),
+        discarded: normalized.discarded,
     })
 }
 

@@ -31,6 +31,7 @@ pub fn command(
         id: id.to_owned(),
         attributes: normalized.attributes,
         members: normalized.members.unwrap_or_default(),
+        discarded: normalized.discarded,
         preconditions,
         load,
     })

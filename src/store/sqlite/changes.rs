@@ -17,7 +17,7 @@ use crate::store::audit::{
 use crate::store::{Origin, StoreError};
 
 /// Rows removed in one transaction: a few milliseconds.
-const STEP: u64 = 1000;
+pub(super) const STEP: u64 = 1000;
 
 /// Bits of a key that are the sequence: some 10¹² rows for each of 8 million tenants.
 const BITS: u32 = 40;
@@ -172,15 +172,15 @@ fn last_where(
     Ok(passed)
 }
 
-/// Removes one small step of the rows that are not to be kept.
-pub(super) fn prune(connection: &Connection, tenant: i64, retention: Retention) -> Sql<Pruned> {
+/// Removes one small step of the rows that are not to be kept; with no `step`, only says whether there are any.
+pub(super) fn prune(connection: &Connection, tenant: i64, retention: Retention, step: u64) -> Sql<Pruned> {
     let Retention { before, max_entries } = retention;
     let (pruned, head) = bounds(connection, tenant)?;
     let time = before.as_millisecond();
     let expired = last_where(connection, tenant, pruned, head, |found| found < time)?;
     let surplus = head.saturating_sub(max_entries);
     let target = expired.max(surplus).max(pruned);
-    let now = target.min(pruned + STEP);
+    let now = target.min(pruned + step);
     if now > pruned {
         let bounds = [place(tenant, pruned), place(tenant, now)];
         connection.prepare_cached("DELETE FROM change WHERE place > ?1 AND place <= ?2")?.execute(bounds)?;

@@ -31,6 +31,24 @@ pub enum OpenError {
         /// The directory.
         path: PathBuf,
     },
+    /// There is no database.
+    #[error("there is no database {path}; name the data directory of the server with --data")]
+    Missing {
+        /// The file that is not there.
+        path: PathBuf,
+    },
+    /// An older version of this program wrote it, and this one may not bring it up to date.
+    #[error(
+        "the database {path} has schema version {found}, and this program reads version {known}; start the server of this version first, which brings it up to date"
+    )]
+    Older {
+        /// The database file.
+        path: PathBuf,
+        /// Its schema version.
+        found: u32,
+        /// The version this program reads.
+        known: u32,
+    },
     /// A newer version of this program wrote it.
     #[error(
         "the database {path} has schema version {found}, and this program knows versions up to {known}; run the newer program that wrote it"

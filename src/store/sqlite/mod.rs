@@ -2,6 +2,7 @@
 //!
 //! Nothing here says what a command means (`store/execute.rs`) or what a filter means (`scim::filter`).
 
+mod audit_file;
 mod batch;
 mod changes;
 mod condition;
@@ -27,6 +28,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use rusqlite::Connection;
 
+pub use self::audit_file::AuditFile;
 pub use self::failure::OpenError;
 use self::failure::Sql;
 use self::reader::{Budget, ReadError, Readers};
@@ -186,7 +188,13 @@ impl Store for SqliteStore {
         let Some(tenant) = self.tenant(tenant) else {
             return self.readers.alive().map(|()| Pruned::default());
         };
-        self.writer.run(move |connection| changes::prune(connection, tenant, retention)).await
+        let prune = move |connection: &Connection, step| changes::prune(connection, tenant, retention, step);
+        // Mostly there is nothing to do, and then no writer is asked.
+        let found = self.read(false, move |connection, _| Ok(prune(connection, 0)?)).await?;
+        if !found.more {
+            return Ok(found);
+        }
+        self.writer.run(move |connection| prune(connection, changes::STEP)).await
     }
 
     async fn count(&self, tenant: &TenantKey, resource_type: &str) -> Result<u64, StoreError> {

@@ -145,6 +145,20 @@ pub(super) fn count(connection: &Connection, tenant: i64, resource_type: &str) -
     Ok(count.unwrap_or(0).cast_unsigned())
 }
 
+/// The tenants that have ever written, ordered by name.
+pub(super) fn tenants(connection: &Connection) -> Sql<Vec<TenantKey>> {
+    let sql = "SELECT name FROM tenant WHERE name IS NOT NULL ORDER BY name";
+    let mut statement = connection.prepare_cached(sql)?;
+    let names = statement.query_map([], |row| row.get::<_, String>(0))?;
+    names.map(|name| Ok(TenantKey(name?.into()))).collect()
+}
+
+/// A tenant's key in this database.
+pub(super) fn tenant_key(connection: &Connection, tenant: &TenantKey) -> Sql<Option<i64>> {
+    let mut statement = connection.prepare_cached("SELECT key FROM tenant WHERE name = ?1")?;
+    statement.query_row([&*tenant.0], |row| row.get(0)).optional()
+}
+
 /// The tenants that have a resource.
 pub(super) fn tenants_with_data(connection: &Connection) -> Sql<Vec<TenantKey>> {
     let mut statement = connection.prepare_cached(

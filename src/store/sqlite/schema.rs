@@ -35,6 +35,18 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
     Ok(connection)
 }
 
+/// Opens a connection that only reads, for a program that may not be the one that writes.
+pub(super) fn open_beside(path: &Path) -> Result<Connection, OpenError> {
+    let failed = |error| OpenError::from_sqlite(path.to_owned(), &error);
+    let connection = open_reader(path, 0).map_err(failed)?;
+    let found = check_origin(&connection, path)?;
+    let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
+    if found < known {
+        return Err(OpenError::Older { path: path.to_owned(), found, known });
+    }
+    Ok(connection)
+}
+
 /// Opens a connection that only reads.
 pub(super) fn open_reader(path: &Path, mmap_bytes: i64) -> Sql<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -67,8 +79,8 @@ fn configure(connection: &Connection) -> Sql<()> {
     connection.pragma_update(None, "journal_size_limit", 64 << 20)
 }
 
-/// Refuses what is not ours, newer than we are, or damaged, before anything is changed.
-fn check_file(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+/// Refuses what is not ours or newer than we are; its schema version.
+fn check_origin(connection: &Connection, path: &Path) -> Result<u32, OpenError> {
     let failed = |error| OpenError::from_sqlite(path.to_owned(), &error);
     let number =
         |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0)).map_err(failed);
@@ -82,6 +94,15 @@ fn check_file(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     if found > known {
         return Err(OpenError::Newer { path: path.to_owned(), found, known });
     }
+    Ok(found)
+}
+
+/// Refuses what is not ours, newer than we are, or damaged, before anything is changed.
+fn check_file(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    check_origin(connection, path)?;
+    let failed = |error| OpenError::from_sqlite(path.to_owned(), &error);
+    let number =
+        |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0)).map_err(failed);
     if number("page_count")? * number("page_size")? <= CHECKED_BYTES {
         let verdict: String =
             connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed)?;

@@ -223,8 +223,13 @@ mod tests {
         let body = json!({"schemas": [resource_type.schema.id], "userName": user_name, "title": extra});
         let attributes =
             resource_type.normalize(body, Rules::NONE, &mut Tolerated::default()).unwrap().attributes;
-        let command =
-            Command::Create { resource_type, id: user_name.into(), attributes, members: Vec::new() };
+        let command = Command::Create {
+            resource_type,
+            id: user_name.into(),
+            attributes,
+            members: Vec::new(),
+            discarded: Vec::new(),
+        };
         Unit { commands: vec![command], requires: Vec::new() }
     }
 
