@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod crd;
+pub mod restore;
 pub mod serve;
 pub mod validate;
 
@@ -21,6 +22,7 @@ enum Command {
     Validate(validate::Args),
     Audit(audit::Args),
     Crd(crd::Args),
+    Restore(restore::Args),
 }
 
 /// How a subcommand ended: the process's exit code.
@@ -52,6 +54,7 @@ pub fn main() -> ExitCode {
         Command::Validate(args) => validate::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Crd(args) => crd::run(&args),
+        Command::Restore(args) => restore::run(&args),
     };
     result.unwrap_or_else(|error| {
         // Nobody to tell when the standard error is closed.

@@ -23,7 +23,9 @@ use crate::config::manifests::{GeneratedSecret, LoadError, Loaded, Options, load
 use crate::server::App;
 use crate::server::audit::prune_audit_logs;
 use crate::server::connection::{ConnectionLimits, serve_admin, serve_scim};
+use crate::server::control::{self, Control};
 use crate::server::idempotency::forget_old_answers;
+use crate::server::leavers::purge_leavers;
 use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
 use crate::telemetry::access_log::AccessLog;
@@ -145,6 +147,8 @@ async fn serve(
 
     tokio::spawn(forget_old_answers(Arc::clone(&app)));
     tokio::spawn(prune_audit_logs(Arc::clone(&app)));
+    tokio::spawn(purge_leavers(Arc::clone(&app)));
+    let control = control(&options.data);
     let announce = Announce { address, people };
     apply(&app, &loaded.config, &Handle::current());
     announce.served(&loaded);
@@ -152,6 +156,9 @@ async fn serve(
     let (stop, stopped) = watch::channel(false);
     let (stop_admin, admin_stopped) = watch::channel(false);
     let mut scim = tokio::spawn(serve_scim(Arc::clone(&app), scim, ConnectionLimits::default(), stopped));
+    if let Some(control) = control {
+        tokio::spawn(control::serve_control(Arc::clone(&app), control, admin_stopped.clone()));
+    }
     tokio::spawn(serve_admin(Arc::clone(&app), admin, admin_stopped));
     let follower = {
         let (app, runtime) = (Arc::clone(&app), Handle::current());
@@ -191,6 +198,18 @@ async fn serve(
         }
     }
     Ok(())
+}
+
+/// Where `scim-operator restore` reaches this server; a server without it serves all the same.
+fn control(data: &Path) -> Option<Control> {
+    match Control::bind(data) {
+        Ok(control) => Some(control),
+        Err(error) => {
+            let socket = data.join(control::SOCKET);
+            tracing::warn!(%error, socket = %socket.display(), "cannot listen for operators: scim-operator restore will not reach this server");
+            None
+        }
+    }
 }
 
 async fn bind(address: SocketAddr, option: &str) -> anyhow::Result<TcpListener> {

@@ -3,6 +3,8 @@
 //! A [`ScimError`] is what a client did wrong, or is told of our own state; its `detail` names the
 //! attribute and the reason and never repeats a secret.
 
+use std::fmt::Write as _;
+
 use serde_json::{Value, json};
 
 /// URN of the error message schema.
@@ -71,17 +73,28 @@ pub struct ScimError {
     pub scim_type: Option<ScimType>,
     /// What was wrong, where, and what to do.
     pub detail: String,
+    /// The resource that is in the way, whose URL the server knows: [`Self::located`].
+    pub existing: Option<Box<Existing>>,
+}
+
+/// A resource that an error is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Existing {
+    /// Its type's endpoint, such as `/Users`.
+    pub endpoint: String,
+    /// Its id.
+    pub id: String,
 }
 
 impl ScimError {
     /// An error with no `scimType`.
     pub fn new(status: u16, detail: impl Into<String>) -> Self {
-        Self { status, scim_type: None, detail: detail.into() }
+        Self { status, scim_type: None, detail: detail.into(), existing: None }
     }
 
     /// 400 with a `scimType`.
     pub fn bad_request(scim_type: ScimType, detail: impl Into<String>) -> Self {
-        Self { status: 400, scim_type: Some(scim_type), detail: detail.into() }
+        Self { status: 400, scim_type: Some(scim_type), detail: detail.into(), existing: None }
     }
 
     /// 400 `invalidFilter`.
@@ -122,7 +135,7 @@ impl ScimError {
 
     /// 409 `uniqueness`.
     pub fn uniqueness(detail: impl Into<String>) -> Self {
-        Self { status: 409, scim_type: Some(ScimType::Uniqueness), detail: detail.into() }
+        Self { status: 409, scim_type: Some(ScimType::Uniqueness), detail: detail.into(), existing: None }
     }
 
     /// 412: `If-Match` or `If-None-Match` did not hold.
@@ -133,6 +146,17 @@ impl ScimError {
     /// 413: a payload or bulk limit was passed.
     pub fn too_large(detail: impl Into<String>) -> Self {
         Self::new(413, detail)
+    }
+
+    /// The same error, with the URL of the resource that is in the way in its `detail`.
+    #[must_use]
+    pub fn located(mut self, base_url: &str) -> Self {
+        if let Some(existing) = self.existing.take() {
+            let Existing { endpoint, id } = *existing;
+            // Writing to a String cannot fail.
+            let _ = write!(self.detail, "; that one is {base_url}{endpoint}/{id}");
+        }
+        self
     }
 
     /// The error body of RFC 7644 section 3.12; `status` is a string there.

@@ -94,7 +94,7 @@ impl Context<'_> {
         let units = vec![Unit { commands: vec![command], requires: Vec::new() }];
         let render = move |base_url: &str, mut results: Vec<UnitResult>| match results.pop() {
             Some(Ok(mut outcomes)) if outcomes.len() == 1 => Ok(shown.answer(&outcomes.remove(0), base_url)),
-            Some(Err(Refusal::Command(_, error))) => Err(error.into()),
+            Some(Err(Refusal::Command(_, error))) => Err(error.located(base_url).into()),
             other => Err(unexpected(other.as_ref()).into()),
         };
         self.change_all(units, None, keyed, render).await

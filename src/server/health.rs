@@ -8,7 +8,7 @@ use http_body_util::Full;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 
-use super::App;
+use super::{App, leavers};
 
 /// How long the store may take to answer `/readyz`.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
@@ -24,7 +24,7 @@ pub async fn answer(app: &App, method: &Method, path: &str) -> Response<Full<Byt
             Ok(()) => text(StatusCode::OK, "ok\n".to_owned()),
             Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")),
         },
-        "/metrics" => match app.metrics.encode() {
+        "/metrics" => match metrics(app).await {
             Ok(metrics) => {
                 let mut response = text(StatusCode::OK, metrics);
                 let open_metrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -35,6 +35,16 @@ pub async fn answer(app: &App, method: &Method, path: &str) -> Response<Full<Byt
         },
         _ => text(StatusCode::NOT_FOUND, "there are /livez, /readyz and /metrics\n".to_owned()),
     }
+}
+
+/// The metrics, with the store's own figures as they are now, or were when it last answered.
+async fn metrics(app: &App) -> Result<String, std::fmt::Error> {
+    match tokio::time::timeout(PING_TIMEOUT, leavers::measure(app)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "the store gives no figures for the metrics"),
+        Err(_) => tracing::debug!("the store is slow to give figures for the metrics"),
+    }
+    app.metrics.encode()
 }
 
 /// Whether new clients should be sent here, and if not why.

@@ -17,7 +17,7 @@ use super::index::{self, Entry};
 use super::lifecycle::{self, Leavers, RetainedRow, Setting};
 use super::membership::Membership;
 use super::{Command, Outcome, Refusal, StoreError, Unit};
-use crate::scim::error::ScimError;
+use crate::scim::error::{Existing, ScimError};
 use crate::scim::etag::Preconditions;
 use crate::scim::member::{GroupRef, Member};
 use crate::scim::patch::{Patch, Step};
@@ -524,15 +524,19 @@ pub(super) async fn claim(
         return Ok(());
     }
     let owner = transaction.owner(entry).await?;
-    Err(taken(resource_type, entry, owner.as_deref().unwrap_or("another")))
+    let owner = owner.ok_or_else(|| StoreError::Internal("a value is taken by nobody".into()))?;
+    Err(taken(resource_type, entry, &owner))
 }
 
 fn taken(resource_type: &ResourceType, entry: &Entry, owner: &str) -> Fault {
     let (_, attribute) = entry.attribute.split_once('.').unwrap_or_default();
-    Fault::Refused(ScimError::uniqueness(format!(
+    let mut error = ScimError::uniqueness(format!(
         "{attribute}: the value is taken by {} {owner}; {attribute} must be unique, so change or delete that one first, or choose another value",
         resource_type.name
-    )))
+    ));
+    let endpoint = resource_type.endpoint.clone();
+    error.existing = Some(Box::new(Existing { endpoint, id: owner.to_owned() }));
+    Fault::Refused(error)
 }
 
 pub(super) async fn finish_load(

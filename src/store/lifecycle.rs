@@ -335,7 +335,7 @@ pub(super) async fn restore(
     let since = since(setting.policy, transaction.now());
     if since.is_none_or(|since| row.deleted < since) {
         let detail = format!("the retention of {name} {id:?} is over: it was deleted at {}", row.deleted);
-        return Err(ScimError::new(404, detail).into());
+        return Err(ScimError::new(410, detail).into());
     }
     let attributes = parse_body(&row.body)?;
     let entries = index::entries(resource_type, &attributes);

@@ -13,6 +13,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use super::audit::AuditMetrics;
+use super::leavers::LeaverMetrics;
 use super::oauth::OAuthMetrics;
 
 /// The server's metrics.
@@ -29,6 +30,7 @@ pub struct Metrics {
     panics: Counter,
     oauth: OAuthMetrics,
     audit: AuditMetrics,
+    leavers: LeaverMetrics,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -128,6 +130,8 @@ impl Metrics {
         oauth.register(&mut registry);
         let audit = AuditMetrics::default();
         audit.register(&mut registry);
+        let leavers = LeaverMetrics::default();
+        leavers.register(&mut registry);
         others(&mut registry);
         Self {
             registry,
@@ -142,6 +146,7 @@ impl Metrics {
             panics,
             oauth,
             audit,
+            leavers,
         }
     }
 
@@ -149,6 +154,12 @@ impl Metrics {
     #[must_use]
     pub fn oauth(&self) -> &OAuthMetrics {
         &self.oauth
+    }
+
+    /// The metrics of leavers and pending members.
+    #[must_use]
+    pub fn leavers(&self) -> &LeaverMetrics {
+        &self.leavers
     }
 
     /// Counts one request. `tenant` is empty when none was authenticated: its name came from a stranger.

@@ -5,6 +5,7 @@
 
 pub mod access_log;
 pub mod audit;
+pub mod leavers;
 pub mod logs;
 pub mod metrics;
 pub mod oauth;

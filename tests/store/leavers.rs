@@ -201,7 +201,7 @@ pub(crate) async fn retention_that_is_over_is_over_at_once(backend: &Backend) {
     tokio::time::sleep(Duration::from_millis(20)).await;
     let short = acme.with(Policy { retention: Some(Duration::from_millis(5)), ..restoring() });
     let error = short.restore_user(&ann).await.unwrap_err();
-    assert_eq!(error.status, 404);
+    assert_eq!(error.status, 410);
     assert!(error.detail.contains("is over"), "{}", error.detail);
     assert_ne!(short.named("ann").await, ann, "too late to come back");
 }

@@ -82,7 +82,9 @@ fn render(planned: &[PlannedUnit], units: Vec<UnitResult>, base_url: &str) -> Re
                 succeed(planned, outcomes, base_url, &mut results);
             }
             Ok(outcomes) => return Err(unexpected(Some(&Ok(outcomes))).into()),
-            Err(Refusal::Command(index, error)) => fail(planned, index, &error, base_url, &mut results),
+            Err(Refusal::Command(index, error)) => {
+                fail(planned, index, &error.located(base_url), base_url, &mut results);
+            }
             Err(Refusal::Requires(_)) => fail(planned, 0, &required_failed(), base_url, &mut results),
         }
     }
