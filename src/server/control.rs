@@ -208,10 +208,16 @@ async fn restore(app: &App, tenant: &str, resource: &str, actor: String) -> Resu
     }
 }
 
-/// A tenant by its path or by `NAMESPACE/NAME`.
+/// A tenant by its path, by `NAMESPACE/NAME`, or by its name when only one is called so.
 fn find(app: &App, name: &str) -> Result<Arc<Tenant>, String> {
     let serving = app.serving.load();
     let found = serving.tenants().find(|tenant| &*tenant.key.0 == name || &*tenant.path == name);
+    let mut namesakes =
+        serving.tenants().filter(|tenant| tenant.key.0.split_once('/').is_some_and(|(_, own)| own == name));
+    let found = found.or_else(|| match (namesakes.next(), namesakes.next()) {
+        (Some(only), None) => Some(only),
+        _ => None,
+    });
     found.cloned().ok_or_else(|| {
         let mut names: Vec<&str> = serving.tenants().map(|tenant| &*tenant.key.0).collect();
         names.sort_unstable();

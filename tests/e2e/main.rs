@@ -9,6 +9,7 @@ mod audit;
 mod clients;
 mod concurrency;
 mod crash;
+mod leavers;
 mod process;
 mod retries;
 mod rfc;

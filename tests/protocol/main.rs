@@ -9,6 +9,7 @@ mod connection;
 mod discovery;
 mod failures;
 mod idempotency;
+mod leavers;
 mod lists;
 mod refusals;
 mod resources;

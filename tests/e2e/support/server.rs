@@ -230,9 +230,15 @@ impl Drop for Server {
 
 /// Runs the binary until it ends by itself, and gives its exit code and what it wrote to stderr.
 pub(crate) fn run_to_exit(arguments: &[&str]) -> (Option<i32>, String) {
+    let (code, _, stderr) = run_for_output(arguments);
+    (code, stderr)
+}
+
+/// As [`run_to_exit`], with what it wrote to stdout before that to stderr: less than a pipe holds.
+pub(crate) fn run_for_output(arguments: &[&str]) -> (Option<i32>, String, String) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_scim-operator"))
         .args(arguments)
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .expect("cargo has built the binary");
@@ -245,7 +251,8 @@ pub(crate) fn run_to_exit(arguments: &[&str]) -> (Option<i32>, String) {
         std::thread::sleep(Duration::from_millis(5));
     }
     let output = child.wait_with_output().expect("it is our child");
-    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
 }
 
 /// A port that nobody listens on. Another process may take it first; that has not been seen.
