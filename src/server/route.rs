@@ -140,6 +140,13 @@ pub fn route(registry: &Registry, method: &Method, rest: &str) -> Result<Operati
                 },
                 Some(".search") => posts(Operation::Search(Some(kind))),
                 Some("") => Err(nothing_at(registry, rest)),
+                Some(again) if registry.by_endpoint(again).is_some() => Err(ScimError::new(
+                    404,
+                    format!(
+                        "the URL names two endpoints; the base URL ends in /scim/v2, without /{endpoint}"
+                    ),
+                )
+                .into()),
                 Some(id) => match *method {
                     Method::GET | Method::HEAD => Ok(Operation::Get(kind, id.to_owned())),
                     Method::PUT => Ok(Operation::Replace(kind, id.to_owned())),

@@ -43,7 +43,13 @@ pub(super) fn authenticate(
         }
         _ if bare => Err(no_token()),
         _ => {
-            let detail = "the token is not one of this tenant's; check the token and the tenant in the URL";
+            // What a person pasted into a field that adds it itself; says nothing about any token.
+            let twice = token.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer "));
+            let detail = if twice {
+                "the token begins with \"Bearer \", which is sent before it already; enter the token alone"
+            } else {
+                "the token is not one of this tenant's; check the token and the tenant in the URL"
+            };
             Err(Challenge::invalid_token(detail).into())
         }
     }
