@@ -26,8 +26,8 @@ use crate::server::connection::{ConnectionLimits, serve_admin, serve_scim};
 use crate::server::control::{self, Control};
 use crate::server::idempotency::forget_old_answers;
 use crate::server::leavers::purge_leavers;
-use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
+use crate::store::{Store, StoreError};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::logs::{self, LogFormat};
 use crate::telemetry::metrics::Metrics;
@@ -150,7 +150,7 @@ async fn serve(
     tokio::spawn(purge_leavers(Arc::clone(&app)));
     let control = control(&options.data);
     let announce = Announce { address, people };
-    apply(&app, &loaded.config, &Handle::current());
+    apply(&app, &loaded.config, &Handle::current()).await?;
     announce.served(&loaded);
 
     let (stop, stopped) = watch::channel(false);
@@ -163,10 +163,12 @@ async fn serve(
     let follower = {
         let (app, runtime) = (Arc::clone(&app), Handle::current());
         follow(options, &loaded, move |changed| match changed {
-            Ok(loaded) => {
-                apply(&app, &loaded.config, &runtime);
-                announce.served(&loaded);
-            }
+            Ok(loaded) => match runtime.block_on(apply(&app, &loaded.config, &runtime)) {
+                Ok(()) => announce.served(&loaded),
+                Err(error) => {
+                    tracing::error!(%error, "the store is not ready for the edit, the last good configuration serves on; edit again when it is");
+                }
+            },
             Err(error) => {
                 tracing::error!("the edit is not applied, the last good configuration serves on:\n{error}");
             }
@@ -226,14 +228,15 @@ async fn first(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
 }
 
 /// Serves a configuration, and then sees to the data of tenants that are gone.
-fn apply(app: &Arc<App>, config: &ServerConfig, runtime: &Handle) {
-    app.apply(config);
+async fn apply(app: &Arc<App>, config: &ServerConfig, runtime: &Handle) -> Result<(), StoreError> {
+    app.apply(config).await?;
     let app = Arc::clone(app);
     runtime.spawn(async move {
         if let Err(error) = app.settle_removals().await {
             tracing::error!(%error, "cannot look after the data of removed tenants; it stays");
         }
     });
+    Ok(())
 }
 
 /// Tells people, or machines, what is served.

@@ -143,16 +143,18 @@ fn only<A: AsRef<Attribute>>(attributes: &[A], object: &mut Map<String, Value>, 
         match (attribute.returned, selected) {
             (Returned::Never, _) => false,
             (_, Some(selected)) if !selected.whole => {
-                parts(value, |object| only(&attribute.sub_attributes, object, selected))
+                parts(attribute, value, |object| only(&attribute.sub_attributes, object, selected))
             }
-            (_, Some(selected)) => parts(value, |object| named(&attribute.sub_attributes, object, selected)),
-            (Returned::Always, None) => {
-                parts(value, |object| without(&attribute.sub_attributes, object, &Selection::default()))
+            (_, Some(selected)) => {
+                parts(attribute, value, |object| named(&attribute.sub_attributes, object, selected))
             }
+            (Returned::Always, None) => parts(attribute, value, |object| {
+                without(&attribute.sub_attributes, object, &Selection::default());
+            }),
             // An extension is a container: what is always returned of it is there without being asked for.
-            (_, None) if name.contains(':') => {
-                parts(value, |object| only(&attribute.sub_attributes, object, &Selection::default()))
-            }
+            (_, None) if name.contains(':') => parts(attribute, value, |object| {
+                only(&attribute.sub_attributes, object, &Selection::default())
+            }),
             (_, None) => false,
         }
     });
@@ -162,14 +164,16 @@ fn only<A: AsRef<Attribute>>(attributes: &[A], object: &mut Map<String, Value>, 
 fn named<A: AsRef<Attribute>>(attributes: &[A], object: &mut Map<String, Value>, selection: &Selection) {
     object.retain(|name, value| {
         let Some(attribute) = attributes.iter().map(AsRef::as_ref).find(|a| a.name == *name) else {
-            return true;
+            return false;
         };
         let none = Selection::default();
         let selected = selection.get(name);
         match attribute.returned {
             Returned::Never => false,
             Returned::Request if selected.is_none() => false,
-            _ => parts(value, |object| named(&attribute.sub_attributes, object, selected.unwrap_or(&none))),
+            _ => parts(attribute, value, |object| {
+                named(&attribute.sub_attributes, object, selected.unwrap_or(&none))
+            }),
         }
     });
 }
@@ -178,24 +182,26 @@ fn named<A: AsRef<Attribute>>(attributes: &[A], object: &mut Map<String, Value>,
 fn without<A: AsRef<Attribute>>(attributes: &[A], object: &mut Map<String, Value>, selection: &Selection) {
     object.retain(|name, value| {
         let Some(attribute) = attributes.iter().map(AsRef::as_ref).find(|a| a.name == *name) else {
-            return true;
+            return false;
         };
         let none = Selection::default();
         let selected = selection.get(name).unwrap_or(&none);
         match attribute.returned {
             Returned::Never | Returned::Request => false,
             Returned::Default if selected.whole && name.contains(':') => {
-                parts(value, |object| only(&attribute.sub_attributes, object, &none))
+                parts(attribute, value, |object| only(&attribute.sub_attributes, object, &none))
             }
             Returned::Default if selected.whole => false,
-            _ => parts(value, |object| without(&attribute.sub_attributes, object, selected)),
+            _ => parts(attribute, value, |object| without(&attribute.sub_attributes, object, selected)),
         }
     });
 }
 
-/// Projects the objects in a value; whether anything is left of it.
-fn parts(value: &mut Value, mut project: impl FnMut(&mut Map<String, Value>)) -> bool {
+/// Projects the objects in an attribute's value; whether anything is left of it.
+fn parts(attribute: &Attribute, value: &mut Value, mut project: impl FnMut(&mut Map<String, Value>)) -> bool {
     match value {
+        // An object from a time when the attribute was complex is one value now.
+        _ if attribute.sub_attributes.is_empty() => true,
         Value::Object(object) => {
             project(object);
             !object.is_empty()

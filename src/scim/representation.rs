@@ -37,6 +37,7 @@ pub fn write(resource: &Resource, base_url: &str, projection: &Projection, out: 
 pub fn to_value(resource: &Resource, base_url: &str) -> Value {
     let mut value: Map<String, Value> =
         serde_json::from_slice(&resource.body).expect("the store keeps bodies that it wrote as JSON objects");
+    resource.resource_type.hide(&mut value);
     if let Some(groups) = resource.related.groups.as_deref().filter(|groups| !groups.is_empty()) {
         let groups = groups.iter().map(|group| {
             let kind = if group.direct { "direct" } else { "indirect" };

@@ -150,6 +150,7 @@ fn is_host(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::serving::Registries;
     use super::*;
     use crate::config::ServerConfig;
 
@@ -162,7 +163,7 @@ mod tests {
             trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
             tenants: Vec::new(),
         };
-        let serving = Serving::compile(&config, None);
+        let serving = Serving::compile(&config, &mut Registries::default(), None);
         let headers: HeaderMap =
             headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
         let peer = Peer {

@@ -26,17 +26,19 @@ pub mod route;
 pub mod serving;
 pub mod trace;
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
 use crate::config::ServerConfig;
-use crate::store::{Store, StoreError};
+use crate::store::{Duplicates, Prepared, Store, StoreError, TenantKey};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
 
-use serving::Serving;
+use serving::{Registries, Serving};
 
 /// What all requests share.
 pub struct App {
@@ -49,8 +51,10 @@ pub struct App {
     request_ids: trace::RequestIds,
     cursor_key: [u8; 32],
     oauth: oauth::OAuth,
-    /// One look for removed tenants at a time.
-    purging: tokio::sync::Mutex<()>,
+    /// The configuration before [`Self::serving`], while requests go by it.
+    before: Mutex<Weak<Serving>>,
+    /// One change of the configuration at a time.
+    changing: tokio::sync::Mutex<()>,
 }
 
 impl App {
@@ -72,22 +76,48 @@ impl App {
             request_ids: trace::RequestIds::new(),
             cursor_key,
             oauth,
-            purging: tokio::sync::Mutex::default(),
+            before: Mutex::default(),
+            changing: tokio::sync::Mutex::default(),
         }))
     }
 
-    /// Serves this configuration from now on. Requests under way finish with the one they began with.
-    pub fn apply(&self, config: &ServerConfig) {
-        self.serving.store(Arc::new(Serving::compile(config, Some(&self.oauth))));
+    /// Serves this configuration from now on, once the store is ready for its schemas. Requests under way
+    /// finish with the one they began with. After an error nothing has changed.
+    pub async fn apply(&self, config: &ServerConfig) -> Result<(), StoreError> {
+        let _one_at_a_time = self.changing.lock().await;
+        let mut registries = Registries::default();
+        self.metrics.forget_schema_duplicates();
+        for tenant in &config.tenants {
+            let key = TenantKey(tenant.name.as_str().into());
+            let types = &registries.of(&tenant.schemas, &BTreeSet::new()).resource_types;
+            let Prepared { hidden, duplicates, built } = self.store.prepare(&key, types).await?;
+            if !built.is_empty() {
+                tracing::info!(tenant = %key.0, indexes = ?built, "built the indexes that the tenant's schemas ask for");
+            }
+            for Duplicates { resource_type, attribute, count } in duplicates {
+                self.metrics.schema_duplicates(&key.0, &resource_type, &attribute, count);
+                tracing::warn!(tenant = %key.0, resource_type, attribute, count, "this attribute must be unique, and stored resources share values of it: they stay, and nobody else gets these values; change or delete them to have it unique");
+            }
+            registries.hide(&tenant.name, hidden);
+        }
+        let serving = Serving::compile(config, &mut registries, Some(&self.oauth));
+        let before = self.serving.swap(Arc::new(serving));
+        *self.before.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&before);
         self.configured.store(true, Ordering::Release);
         self.metrics.configured(config.tenants.len());
+        Ok(())
     }
 
     /// Tells the store what becomes of each tenant's data when the tenant goes, and purges those that
-    /// are gone and were marked for it (`deletionPolicy`). Call after [`Self::apply`].
+    /// are gone and were marked for it (`deletionPolicy`); removes what only the schemas of before
+    /// needed. Call after [`Self::apply`].
     pub async fn settle_removals(&self) -> Result<(), StoreError> {
-        let _one_at_a_time = self.purging.lock().await;
+        let _one_at_a_time = self.changing.lock().await;
         let serving = self.serving.load_full();
+        self.requests_of_before().await;
+        for tenant in serving.tenants() {
+            self.store.retire(&tenant.key).await?;
+        }
         let mut served = Vec::new();
         for tenant in serving.tenants() {
             self.store.set_purge_on_removal(&tenant.key, tenant.purge_on_removal).await?;
@@ -97,6 +127,17 @@ impl App {
             tracing::info!(tenant = %tenant.0, "purged the data of a removed tenant (deletionPolicy: Delete)");
         }
         Ok(())
+    }
+
+    /// Waits for requests that began with the configuration of before, but not for ever.
+    async fn requests_of_before(&self) {
+        let before = self.before.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for _ in 0..500 {
+            if before.strong_count() == 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// From now on `/readyz` fails, so that no new client is sent here.

@@ -70,13 +70,16 @@ impl Serving {
 
     /// Compiles a configuration. Without `oauth` the tenants' OAuth 2.0 is left out.
     #[must_use]
-    pub fn compile(config: &ServerConfig, oauth: Option<&OAuth>) -> Self {
-        let mut registries = Registries::default();
+    pub fn compile<'c>(
+        config: &'c ServerConfig,
+        registries: &mut Registries<'c>,
+        oauth: Option<&OAuth>,
+    ) -> Self {
         let ServerConfig { endpoint: _, host, allowed_cidrs, trusted_proxies, tenants } = config;
         let tenants = tenants
             .iter()
             .map(|tenant| {
-                let registry = registries.of(&tenant.schemas);
+                let registry = registries.of_tenant(tenant);
                 (tenant.path.as_str().into(), Arc::new(Tenant::compile(tenant, registry, oauth)))
             })
             .collect();
@@ -114,13 +117,28 @@ impl Serving {
 
 /// The registries in use, so that tenants with the same schemas share one.
 #[derive(Default)]
-struct Registries<'c>(HashMap<&'c CustomSchemas, Arc<Registry>>);
+pub struct Registries<'c> {
+    registries: HashMap<(&'c CustomSchemas, BTreeSet<String>), Arc<Registry>>,
+    hidden: HashMap<&'c str, BTreeSet<String>>,
+}
 
 impl<'c> Registries<'c> {
-    /// The registry of a set of schemas.
-    fn of(&mut self, schemas: &'c CustomSchemas) -> Arc<Registry> {
-        let compile = || Arc::new(Registry::with(schemas, &BTreeSet::new()));
-        Arc::clone(self.0.entry(schemas).or_insert_with(compile))
+    /// The registry of a set of schemas, when these resource types hide some of what is stored.
+    pub fn of(&mut self, schemas: &'c CustomSchemas, hidden: &BTreeSet<String>) -> Arc<Registry> {
+        let compile = || Arc::new(Registry::with(schemas, hidden));
+        Arc::clone(self.registries.entry((schemas, hidden.clone())).or_insert_with(compile))
+    }
+
+    /// Notes which of a tenant's resource types hide some of what is stored: [`Registry::with`].
+    pub fn hide(&mut self, tenant: &'c str, types: BTreeSet<String>) {
+        if !types.is_empty() {
+            self.hidden.insert(tenant, types);
+        }
+    }
+
+    fn of_tenant(&mut self, tenant: &'c TenantConfig) -> Arc<Registry> {
+        let hidden = self.hidden.get(tenant.name.as_str()).cloned().unwrap_or_default();
+        self.of(&tenant.schemas, &hidden)
     }
 }
 

@@ -73,7 +73,11 @@ pub(super) trait Transaction: Leavers {
     ) -> Result<(), StoreError>;
     /// Removes a row, and counts it. Its index entries and memberships are removed before.
     async fn delete(&mut self, resource_type: &str, key: i64) -> Result<(), StoreError>;
-    /// The id of the resource that has a unique entry's value.
+    /// The index entries that a resource of a type has: of this type, and where the tenant's schemas have
+    /// changed since the request began, of the type as it is by now.
+    fn entries(&self, resource_type: &Arc<ResourceType>, attributes: &Attributes) -> Vec<Entry>;
+    /// The id of a resource that has a unique entry's value. Before the attribute became unique, several
+    /// may have got it.
     async fn owner(&mut self, entry: &Entry) -> Result<Option<String>, StoreError>;
     /// Adds an index entry; false when its value must be unique and is taken.
     async fn add_entry(&mut self, key: i64, entry: &Entry) -> Result<bool, StoreError>;
@@ -291,14 +295,14 @@ async fn apply(
 async fn create(
     transaction: &mut impl Transaction,
     setting: &Setting<'_>,
-    resource_type: &ResourceType,
+    resource_type: &Arc<ResourceType>,
     id: &str,
     attributes: &Attributes,
     back: Option<&RetainedRow>,
 ) -> Result<Row, Fault> {
     let (id, attributes) = (setting.id(id), setting.attributes(attributes));
     let content = content(id, &attributes)?;
-    let entries = index::entries(resource_type, &attributes);
+    let entries = transaction.entries(resource_type, &attributes);
     check_free(transaction, resource_type, &entries).await?;
     let now = transaction.now();
     let (version, created) = match back {
@@ -355,11 +359,11 @@ async fn apply_patch(
             Step::Members(change) => membership.apply(transaction, change).await?,
         }
     }
-    if let Some((_, new)) = &mut attributes {
+    if let Some((current, new)) = &mut attributes {
         if let Cow::Owned(meant) = membership.setting.attributes(new) {
             *new = meant;
         }
-        resource_type.finish(new)?;
+        resource_type.finish_change(Some(current), new)?;
     }
     membership.finish()?;
     Ok(attributes)
@@ -368,7 +372,7 @@ async fn apply_patch(
 /// What is done to which resource.
 struct Subject<'a> {
     operation: Operation,
-    resource_type: &'a ResourceType,
+    resource_type: &'a Arc<ResourceType>,
     id: &'a str,
     /// Paths of what was sent and is never stored.
     discarded: &'a [String],
@@ -389,8 +393,8 @@ async fn settle(
     let mut differences = Changed::default();
     let mut renamed = None;
     if let Some((current, new)) = attributes.filter(|(current, new)| current != new) {
-        let mut removed = index::entries(resource_type, &current);
-        let mut added = index::entries(resource_type, &new);
+        let mut removed = transaction.entries(resource_type, &current);
+        let mut added = transaction.entries(resource_type, &new);
         added.retain(|entry| match removed.iter().position(|old| old == entry) {
             Some(kept) => {
                 removed.swap_remove(kept);
@@ -529,7 +533,7 @@ pub(super) async fn claim(
 }
 
 fn taken(resource_type: &ResourceType, entry: &Entry, owner: &str) -> Fault {
-    let (_, attribute) = entry.attribute.split_once('.').unwrap_or_default();
+    let attribute = index::attribute_of(&entry.attribute);
     let mut error = ScimError::uniqueness(format!(
         "{attribute}: the value is taken by {} {owner}; {attribute} must be unique, so change or delete that one first, or choose another value",
         resource_type.name

@@ -3,8 +3,14 @@
 //! An attribute is indexed when its schema says it is unique, and where identity providers look
 //! resources up: `externalId`, `displayName` and a user's e-mail addresses. The rule reads the resource
 //! type, so an extension's unique attribute is held unique and found like `userName`.
+//!
+//! An index's name says all that its entries depend on, so that a schema that changes one of these has
+//! another index, and the entries of the one are never taken for those of the other.
 
-use serde_json::Value;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::{Number, Value};
 use sha2::{Digest, Sha256};
 
 use crate::scim::filter::fold;
@@ -17,7 +23,7 @@ pub(super) const MAX_PREFIX: usize = 448;
 /// An indexed attribute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Indexed {
-    /// Its name in the index: type, extension URN, attribute and sub-attribute.
+    /// Its name in the index: type, extension URN, attribute and sub-attribute, and what is unusual of it.
     pub name: String,
     /// Whether two resources of one tenant may not share a value.
     pub unique: bool,
@@ -49,7 +55,8 @@ fn describe(
     sub_attribute: Option<&Attribute>,
 ) -> Option<Indexed> {
     let leaf = sub_attribute.unwrap_or(attribute);
-    let text = matches!(leaf.kind, AttributeType::String | AttributeType::Reference);
+    let indexable =
+        matches!(leaf.kind, AttributeType::String | AttributeType::Reference | AttributeType::Integer);
     let unique = leaf.uniqueness != Uniqueness::None;
     let looked_up = extension.is_none()
         && match (attribute.name.as_str(), sub_attribute.map(|sub| sub.name.as_str())) {
@@ -58,7 +65,7 @@ fn describe(
             ("id" | "meta" | "schemas", _) => return None,
             _ => false,
         };
-    if !text || !(unique || looked_up) {
+    if !indexable || !(unique || looked_up) {
         return None;
     }
     let mut name = resource_type.name.clone();
@@ -67,7 +74,66 @@ fn describe(
         name.push('.');
         name.push_str(part);
     }
-    Some(Indexed { name, unique, case_exact: leaf.compares_exactly() })
+    let case_exact = leaf.compares_exactly();
+    let usual = match (extension, sub_attribute.is_some(), attribute.name.as_str()) {
+        (None, false, "userName") => (true, false),
+        (None, false, "externalId") => (false, true),
+        _ => (false, false),
+    };
+    if leaf.kind == AttributeType::Integer {
+        name.push_str("#integer");
+    } else if (unique, case_exact) != usual {
+        name.push_str(if case_exact { "#exact" } else { "#folded" });
+    }
+    if unique != usual.0 {
+        name.push_str(if unique { "#unique" } else { "#shared" });
+    }
+    Some(Indexed { name, unique, case_exact })
+}
+
+/// The attribute in the name of an index, as errors show it: `urn:example:hr.badge`.
+pub(super) fn attribute_of(name: &str) -> &str {
+    let name = name.split('#').next().unwrap_or_default();
+    name.split_once('.').map_or(name, |(_, attribute)| attribute)
+}
+
+/// The indexes of a type.
+pub(super) fn all(resource_type: &ResourceType) -> Vec<Indexed> {
+    let core = resource_type.common.iter().chain(&resource_type.schema.attributes);
+    let core = core.map(|attribute| (None, attribute));
+    let extended = resource_type.extensions.iter().flat_map(|extension| {
+        let urn = Some(extension.schema.id.as_str());
+        extension.schema.attributes.iter().map(move |attribute| (urn, attribute))
+    });
+    let mut all = Vec::new();
+    for (extension, attribute) in core.chain(extended) {
+        all.extend(describe(resource_type, extension, attribute, None));
+        for part in &attribute.sub_attributes {
+            all.extend(describe(resource_type, extension, attribute, Some(part)));
+        }
+    }
+    all
+}
+
+/// The names of the indexes of a type.
+pub(super) fn names(resource_type: &ResourceType) -> BTreeSet<String> {
+    all(resource_type).into_iter().map(|indexed| indexed.name).collect()
+}
+
+/// The index entries of a resource by several types, which are what one type was and is.
+pub(super) fn entries_by(types: &[Arc<ResourceType>], attributes: &Attributes) -> Vec<Entry> {
+    let mut all: Vec<Entry> = Vec::new();
+    for entry in types.iter().flat_map(|resource_type| entries(resource_type, attributes)) {
+        if !all.contains(&entry) {
+            all.push(entry);
+        }
+    }
+    all
+}
+
+/// The key of a number in a filter, when an integer can be equal to it.
+pub(super) fn integer_key(number: &Number) -> Option<String> {
+    (number.is_i64() || number.is_u64()).then(|| number.to_string())
 }
 
 /// A value as the index holds it: folded unless case matters, bounded in length, and equal exactly
@@ -85,11 +151,8 @@ pub(super) fn key(value: &str, case_exact: bool) -> String {
 /// The index entries of a resource's attributes, each once.
 pub(super) fn entries(resource_type: &ResourceType, attributes: &Attributes) -> Vec<Entry> {
     let mut entries = Vec::with_capacity(4);
-    if let Some(Value::String(external_id)) = attributes.get("externalId") {
-        let attribute = format!("{}.externalId", resource_type.name);
-        entries.push(Entry { attribute, value: key(external_id, true), unique: false });
-    }
-    let core = resource_type.schema.attributes.iter().map(|attribute| (None, attributes, attribute));
+    let core = resource_type.common.iter().chain(&resource_type.schema.attributes);
+    let core = core.map(|attribute| (None, attributes, attribute));
     let extended = resource_type.extensions.iter().filter_map(|extension| {
         let values = attributes.get(&extension.schema.id)?.as_object()?;
         Some((extension, values))
@@ -125,9 +188,14 @@ fn each(value: &Value, mut visit: impl FnMut(&Value)) {
 }
 
 fn push(entries: &mut Vec<Entry>, indexed: &Indexed, value: &Value) {
-    let Value::String(value) = value else { return };
     let Indexed { name, unique, case_exact } = indexed;
-    let entry = Entry { attribute: name.clone(), value: key(value, *case_exact), unique: *unique };
+    // What no longer fits the type, after a change of the schema, is in no index.
+    let value = match value {
+        Value::String(value) if !name.contains("#integer") => key(value, *case_exact),
+        Value::Number(number) if name.contains("#integer") => number.to_string(),
+        _ => return,
+    };
+    let entry = Entry { attribute: name.clone(), value, unique: *unique };
     if !entries.contains(&entry) {
         entries.push(entry);
     }

@@ -140,9 +140,9 @@ fn since(policy: &Policy, now: Timestamp) -> Option<Timestamp> {
 /// The entries by which a deleted resource is known again: `externalId`, then `userName`.
 fn names(resource_type: &ResourceType, attributes: &Attributes) -> Vec<Entry> {
     let mut names = index::entries(resource_type, attributes);
-    let rank = |entry: &Entry| match entry.attribute.split_once('.') {
-        Some((_, "externalId")) => Some(0),
-        Some((_, "userName")) => Some(1),
+    let rank = |entry: &Entry| match index::attribute_of(&entry.attribute) {
+        "externalId" => Some(0),
+        "userName" => Some(1),
         _ => None,
     };
     names.retain(|entry| rank(entry).is_some());
@@ -286,7 +286,7 @@ pub(super) async fn deactivate(
 pub(super) async fn delete(
     transaction: &mut impl Transaction,
     policy: &Policy,
-    resource_type: &ResourceType,
+    resource_type: &Arc<ResourceType>,
     id: &str,
     key: i64,
     attributes: &Attributes,
@@ -300,7 +300,7 @@ pub(super) async fn delete(
     } else if transaction.has_leavers() {
         transaction.forget_traces(id, true, usize::MAX).await?;
     }
-    for entry in index::entries(resource_type, attributes) {
+    for entry in transaction.entries(resource_type, attributes) {
         transaction.remove_entry(key, &entry).await?;
     }
     let groups = transaction.leave_groups(key).await?;
@@ -338,9 +338,9 @@ pub(super) async fn restore(
         return Err(ScimError::new(410, detail).into());
     }
     let attributes = parse_body(&row.body)?;
-    let entries = index::entries(resource_type, &attributes);
+    let entries = transaction.entries(resource_type, &attributes);
     if let Some((entry, owner)) = conflict(transaction, &entries).await? {
-        let attribute = entry.attribute.split_once('.').map_or("", |(_, attribute)| attribute);
+        let attribute = index::attribute_of(&entry.attribute);
         return Err(ScimError::uniqueness(format!(
             "{name} {id:?} cannot be restored: its {attribute} is now that of {name} {owner:?}; change or delete that one first"
         ))

@@ -12,6 +12,7 @@ mod lifecycle;
 mod membership;
 pub mod metrics;
 mod plan;
+mod shape;
 pub mod sqlite;
 
 use std::net::IpAddr;
@@ -22,6 +23,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
 
+pub use self::shape::{Duplicates, Prepared};
 pub use crate::scim::cursor::Position;
 use crate::scim::error::ScimError;
 use crate::scim::etag::Preconditions;
@@ -353,6 +355,16 @@ pub trait Store: Send + Sync + 'static {
         tenant: &TenantKey,
         retention: audit::Retention,
     ) -> Result<audit::Pruned, StoreError>;
+
+    /// Makes a tenant's data ready for these resource types, before they are served: builds the indexes of
+    /// attributes that became unique, in steps between which others write. What is stored is never
+    /// changed. Call it for every tenant whenever a configuration is applied: it costs nothing when nothing
+    /// has changed.
+    async fn prepare(&self, tenant: &TenantKey, types: &[Arc<ResourceType>]) -> Result<Prepared, StoreError>;
+
+    /// Removes the indexes that the types of the last [`Self::prepare`] do not need. Call it when no request
+    /// goes by the types of before any more.
+    async fn retire(&self, tenant: &TenantKey) -> Result<(), StoreError>;
 
     /// How many resources of a type a tenant has.
     async fn count(&self, tenant: &TenantKey, resource_type: &str) -> Result<u64, StoreError>;

@@ -2,6 +2,8 @@
 //! indexes for. The filter itself stays the judge: unless the plan is exact, every candidate is
 //! evaluated with [`Filter::matches`].
 
+use serde_json::Number;
+
 use super::index::{self, MAX_PREFIX};
 use crate::scim::filter::{Filter, Literal, Operator, fold, instant};
 use crate::scim::resource::Load;
@@ -114,6 +116,9 @@ impl Plan {
             Filter::Compare(attribute, operator, Literal::String(text)) => {
                 Self::compare(resource_type, attribute, *operator, text)
             }
+            Filter::Compare(attribute, Operator::Eq, Literal::Number(number)) => {
+                Self::integer(resource_type, attribute, number)
+            }
             Filter::ValuePath(attribute, inner) if attribute.attribute.kind == AttributeType::Complex => {
                 Self::value_path(resource_type, attribute, inner)
             }
@@ -154,13 +159,13 @@ impl Plan {
                 let condition = Condition::Time { last_modified, comparison, milliseconds };
                 exactly(condition, Effort::Range)
             }
-            (_, _, Operator::Eq) => {
+            (_, _, Operator::Eq) if attribute.leaf().kind != AttributeType::Integer => {
                 let index::Indexed { name, unique, case_exact } = index::indexed(resource_type, attribute)?;
                 let key = index::key(text, case_exact);
                 let effort = if unique { Effort::Point } else { Effort::Few };
                 exactly(Condition::Value { attribute: name, unique, key }, effort)
             }
-            (_, _, Operator::Sw) if !text.is_empty() => {
+            (_, _, Operator::Sw) if !text.is_empty() && attribute.leaf().kind != AttributeType::Integer => {
                 let index::Indexed { name, unique: _, case_exact } =
                     index::indexed(resource_type, attribute)?;
                 let folded = fold(text, case_exact);
@@ -171,6 +176,14 @@ impl Plan {
             }
             _ => None,
         }
+    }
+
+    /// An integer that is equal to a number; one that is written as a fraction is left to the judge.
+    fn integer(resource_type: &ResourceType, attribute: &AttributeRef, number: &Number) -> Option<Self> {
+        let index::Indexed { name, unique, case_exact: _ } = index::indexed(resource_type, attribute)?;
+        let key = index::integer_key(number)?;
+        let effort = if unique { Effort::Point } else { Effort::Few };
+        exactly(Condition::Value { attribute: name, unique, key }, effort)
     }
 
     /// `emails[value eq "a" and type eq "work"]`: candidates by what its inner filter must match.

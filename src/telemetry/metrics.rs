@@ -24,6 +24,7 @@ pub struct Metrics {
     dialect_rules: Family<RuleLabels, Counter>,
     dialect_rules_missed: Family<RuleLabels, Counter>,
     idempotency: Family<ReplayLabels, Counter>,
+    schema_duplicates: Family<DuplicateLabels, Gauge>,
     generation: Gauge,
     tenants: Gauge,
     connections: Gauge,
@@ -68,6 +69,13 @@ pub enum Replay {
     Conflict,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DuplicateLabels {
+    tenant: Arc<str>,
+    resource_type: String,
+    attribute: String,
+}
+
 /// From a quarter of a millisecond to eight seconds, doubling.
 fn latency() -> Histogram {
     Histogram::new(exponential_buckets(0.000_25, 2.0, 16))
@@ -82,6 +90,7 @@ impl Metrics {
         let dialect_rules = Family::<RuleLabels, Counter>::default();
         let dialect_rules_missed = Family::<RuleLabels, Counter>::default();
         let idempotency = Family::<ReplayLabels, Counter>::default();
+        let schema_duplicates = Family::<DuplicateLabels, Gauge>::default();
         let (generation, tenants, connections) = (Gauge::default(), Gauge::default(), Gauge::default());
         let panics = Counter::default();
         registry.register(
@@ -108,6 +117,11 @@ impl Metrics {
             "scim_idempotency",
             "Requests with an Idempotency-Key: stored (answered first), replayed, conflict (the key came with another request)",
             idempotency.clone(),
+        );
+        registry.register(
+            "scim_schema_duplicates",
+            "Values of an attribute that became unique when several resources had them, counted when the configuration was applied; no new resource gets such a value",
+            schema_duplicates.clone(),
         );
         registry.register(
             "scim_config_generation",
@@ -140,6 +154,7 @@ impl Metrics {
             dialect_rules,
             dialect_rules_missed,
             idempotency,
+            schema_duplicates,
             generation,
             tenants,
             connections,
@@ -188,6 +203,19 @@ impl Metrics {
             Replay::Conflict => "conflict",
         };
         self.idempotency.get_or_create(&ReplayLabels { tenant: Arc::clone(tenant), result }).inc();
+    }
+
+    /// Sets how many values of an attribute that must be unique are there twice. Labels are names of the
+    /// configuration.
+    pub fn schema_duplicates(&self, tenant: &Arc<str>, resource_type: &str, attribute: &str, count: u64) {
+        let (resource_type, attribute) = (resource_type.to_owned(), attribute.to_owned());
+        let labels = DuplicateLabels { tenant: Arc::clone(tenant), resource_type, attribute };
+        self.schema_duplicates.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Forgets what [`Self::schema_duplicates`] said, before it is counted anew.
+    pub fn forget_schema_duplicates(&self) {
+        self.schema_duplicates.clear();
     }
 
     /// Counts a configuration that took effect.

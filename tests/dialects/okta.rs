@@ -141,7 +141,7 @@ async fn suspended_tenant_says_when_to_come_back_in_seconds() {
     let mut config = crate::support::config();
     config.tenants = vec![crate::support::tenant("acme", Dialect::Okta)];
     config.tenants[0].suspended = true;
-    okta.server.app.apply(&config);
+    okta.server.app.apply(&config).await.unwrap();
     let reply = okta.server.get("/Users").await;
     assert_eq!(reply.status, 503);
     assert!(reply.header("retry-after").unwrap().bytes().all(|byte| byte.is_ascii_digit()));

@@ -11,7 +11,7 @@ use scim_operator::server::connection::ConnectionLimits;
 use scim_operator::store::audit::{self, Changes, FeedError, Pruned, Retention};
 use scim_operator::store::idempotency::{Keyed, Once, Recalled, Render};
 use scim_operator::store::{
-    LeaverFigures, Listing, Query, Retained, Store, StoreError, TenantKey, UnitResult, Write,
+    LeaverFigures, Listing, Prepared, Query, Retained, Store, StoreError, TenantKey, UnitResult, Write,
 };
 
 use crate::support::{Server, config};
@@ -65,6 +65,12 @@ impl Store for Failing {
     }
     async fn prune_changes(&self, _: &TenantKey, _: Retention) -> Result<Pruned, StoreError> {
         self.fail()
+    }
+    async fn prepare(&self, _: &TenantKey, _: &[Arc<ResourceType>]) -> Result<Prepared, StoreError> {
+        Ok(Prepared::default())
+    }
+    async fn retire(&self, _: &TenantKey) -> Result<(), StoreError> {
+        Ok(())
     }
     async fn count(&self, _: &TenantKey, _: &str) -> Result<u64, StoreError> {
         self.fail()

@@ -184,10 +184,14 @@ async fn tenant_that_no_longer_retains_is_purged() {
     let server = server(HOUR, Membership::default()).await;
     let ann = server.user("ann").await;
     assert_eq!(server.delete(&format!("/Users/{ann}")).await.status, 204);
-    server.app.apply(&ServerConfig { tenants: vec![tenant("globex", Dialect::Strict)], ..config() });
+    server
+        .app
+        .apply(&ServerConfig { tenants: vec![tenant("globex", Dialect::Strict)], ..config() })
+        .await
+        .unwrap();
     purge(&server.app).await.unwrap();
     assert_eq!(metric(&server, "scim_retained_resources").await.as_deref(), Some("1"), "nobody serves it");
-    server.app.apply(&config());
+    server.app.apply(&config()).await.unwrap();
     tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     purge(&server.app).await.unwrap();
     assert_eq!(metric(&server, "scim_retained_resources").await, None);

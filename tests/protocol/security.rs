@@ -62,11 +62,11 @@ async fn new_configuration_takes_effect_with_the_next_request() {
     let id = server.user("a").await;
     let mut rotated = config();
     rotated.tenants[0].tokens = vec![token("acme-new")];
-    server.app.apply(&rotated);
+    server.app.apply(&rotated).await.unwrap();
     assert_eq!(server.get(&format!("/Users/{id}")).await.status, 401);
     let url = format!("{}/Users/{id}", server.base("acme"));
     assert_eq!(server.anonymous("GET", &url).bearer_auth("acme-new").reply().await.status, 200);
-    server.app.apply(&config());
+    server.app.apply(&config()).await.unwrap();
     assert_eq!(server.get(&format!("/Users/{id}")).await.status, 200);
 }
 
@@ -84,15 +84,15 @@ async fn removed_tenant_keeps_its_data_unless_it_was_to_be_deleted() {
     let globex = globex.body["id"].as_str().unwrap().to_owned();
     let mut marked = config();
     marked.tenants[1].purge_on_removal = true;
-    server.app.apply(&marked);
+    server.app.apply(&marked).await.unwrap();
     server.app.settle_removals().await.unwrap();
     let mut removed = config();
     removed.tenants.clear();
-    server.app.apply(&removed);
+    server.app.apply(&removed).await.unwrap();
     server.app.settle_removals().await.unwrap();
     assert_eq!(server.get(&format!("/Users/{acme}")).await.status, 401);
 
-    server.app.apply(&config());
+    server.app.apply(&config()).await.unwrap();
     assert_eq!(server.get(&format!("/Users/{acme}")).await.status, 200);
     assert_eq!(server.request_to("globex", "GET", &format!("/Users/{globex}")).reply().await.status, 404);
 }
@@ -166,7 +166,7 @@ async fn location_is_the_one_the_client_asked_for() {
     }
 
     config.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
-    server.app.apply(&config);
+    server.app.apply(&config).await.unwrap();
     let proxied = server
         .request("GET", &path)
         .header("x-forwarded-host", "id.example.org:8443")

@@ -114,7 +114,7 @@ impl Server {
         let writer = LogWriter::spawn(Box::new(lines.clone())).unwrap();
         let access_log = AccessLog::new(writer.clone(), LogFormat::Json);
         let app = App::new(store, Metrics::new(|_| {}), access_log).await.unwrap();
-        app.apply(config);
+        app.apply(config).await.unwrap();
         let (stop, stopped) = watch::channel(false);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let admin_listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -14,6 +14,7 @@ mod members;
 mod opening;
 mod pending;
 mod property;
+mod schemas;
 mod tenants;
 mod writes;
 
@@ -111,6 +112,15 @@ macro_rules! suite {
             audit::pruning_takes_small_steps,
             audit::log_is_read_from_a_time_on,
             audit::log_of_a_purged_tenant_is_gone,
+            schemas::attribute_that_becomes_unique_is_indexed_and_found,
+            schemas::duplicates_stay_and_new_ones_are_refused,
+            schemas::attribute_no_longer_unique_may_repeat_and_become_so_again,
+            schemas::writes_under_the_schema_of_before_keep_the_new_index,
+            schemas::racing_creates_of_one_extension_value_make_one,
+            schemas::removed_attribute_is_hidden_kept_and_comes_back,
+            schemas::newly_required_attribute_does_not_block_other_patches,
+            schemas::values_that_no_longer_fit_are_still_read,
+            schemas::removed_resource_type_keeps_its_resources,
             property::lists_equal_filters_in_memory,
         );
     };

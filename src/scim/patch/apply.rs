@@ -169,11 +169,12 @@ fn object_at<'a>(holder: &'a mut Map<String, Value>, name: &str) -> &'a mut Map<
     value.as_object_mut().expect("it was made an object")
 }
 
-/// The list at a name, made when there is none.
+/// The list at a name, made when there is none. A value from a time when the attribute held one is the
+/// first of the list.
 fn list_at<'a>(holder: &'a mut Map<String, Value>, name: &str) -> &'a mut Vec<Value> {
     let value = holder.entry(name).or_insert_with(|| Value::Array(Vec::new()));
     if !value.is_array() {
-        *value = Value::Array(Vec::new());
+        *value = Value::Array(vec![value.take()]);
     }
     value.as_array_mut().expect("it was made a list")
 }

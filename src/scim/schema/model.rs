@@ -133,7 +133,7 @@ pub struct ResourceType {
     /// The extensions, in the order they are shown.
     pub extensions: Vec<SchemaExtension>,
     /// The attributes of every resource: `schemas`, `id`, `externalId`, `meta`.
-    pub(super) common: Arc<[Arc<Attribute>]>,
+    pub(crate) common: Arc<[Arc<Attribute>]>,
     /// Whether every attribute a body may hold is shown by default, so that stored bytes are the answer.
     pub(in crate::scim) shows_all_by_default: bool,
     /// Whether stored bodies may hold what the schemas do not define, and so do not show: data that

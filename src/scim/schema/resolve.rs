@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use serde_json::{Map, Value};
+
 use super::model::{Attribute, AttributeRef, ResourceType, find};
 use super::normalize::closest;
 use crate::scim::path::AttributePath;
@@ -48,6 +50,37 @@ impl ResourceType {
             _ => None,
         };
         close.map_or(String::new(), |name| format!("; did you mean {name:?}?"))
+    }
+
+    /// Takes from a stored body what the schemas do not define, where there may be such.
+    pub(in crate::scim) fn hide(&self, body: &mut Map<String, Value>) {
+        fn defined<A: AsRef<Attribute>>(attributes: &[A], object: &mut Map<String, Value>) {
+            object.retain(|name, value| {
+                let attribute = attributes.iter().map(AsRef::as_ref).find(|known| known.name == *name);
+                let Some(attribute) = attribute else { return false };
+                match value {
+                    // An object from a time when the attribute was complex is one value now.
+                    _ if attribute.sub_attributes.is_empty() => true,
+                    Value::Object(object) => {
+                        defined(&attribute.sub_attributes, object);
+                        !object.is_empty()
+                    }
+                    Value::Array(elements) => {
+                        for element in elements.iter_mut().filter_map(Value::as_object_mut) {
+                            defined(&attribute.sub_attributes, element);
+                        }
+                        elements.retain(|element| element.as_object().is_none_or(|parts| !parts.is_empty()));
+                        !elements.is_empty()
+                    }
+                    _ => true,
+                }
+            });
+        }
+        if self.hides {
+            let top_level: Vec<&Arc<Attribute>> = self.top_level().collect();
+            defined(&top_level, body);
+            self.complete_schemas(body);
+        }
     }
 
     /// Whether a group's `members` are kept in the membership table.

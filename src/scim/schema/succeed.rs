@@ -6,20 +6,30 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::model::{Attribute, AttributeType, Mutability, ResourceType};
+use super::model::{Attribute, AttributeType, Mutability, ResourceType, Returned};
 use super::normalize::{Place, Step};
 use crate::scim::error::ScimError;
 use crate::scim::resource::Attributes;
 
 impl ResourceType {
-    /// Checks what only the whole resource shows, after PATCH: required attributes present, one
+    /// Checks what only the whole resource shows, after POST: required attributes present, one
     /// primary at most, `schemas` in step with the extensions that have values. What a change left
     /// empty is removed, and attributes are put in the schema's order.
     pub fn finish(&self, attributes: &mut Attributes) -> Result<(), ScimError> {
+        self.finish_change(None, attributes)
+    }
+
+    /// The same after PATCH. What the change left as it was is not asked about: a schema that asks for
+    /// more than it did when a value was stored does not stand in the way of other changes.
+    pub fn finish_change(
+        &self,
+        current: Option<&Attributes>,
+        attributes: &mut Attributes,
+    ) -> Result<(), ScimError> {
         attributes.retain(|_, value| !prune(value));
         self.complete_schemas(attributes);
         let top_level: Vec<&Arc<Attribute>> = self.top_level().collect();
-        whole(&top_level, attributes, None)?;
+        whole(&top_level, current, attributes, None)?;
         let mut ordered = Map::with_capacity(attributes.len());
         for attribute in top_level {
             ordered.extend(attributes.shift_remove_entry(&attribute.name));
@@ -31,7 +41,8 @@ impl ResourceType {
 
     /// Makes `new` the successor of `current` for PUT (RFC 7644 section 3.5.1): read-only values are
     /// kept, an immutable value that differs is a `mutability` error. An immutable value that `new`
-    /// leaves out is kept: nothing a client does removes it.
+    /// leaves out is kept: nothing a client does removes it. What clients are never shown is kept too,
+    /// as they cannot send it back: what the schema does not define any more, and what is never returned.
     pub fn succeed(&self, current: &Attributes, mut new: Attributes) -> Result<Attributes, ScimError> {
         let top_level: Vec<&Arc<Attribute>> = self.top_level().collect();
         succeed(&top_level, current, &mut new, None)?;
@@ -39,12 +50,20 @@ impl ResourceType {
         Ok(new)
     }
 
-    /// `schemas` lists the base schema and the extensions that have values, no more and no less.
-    fn complete_schemas(&self, attributes: &mut Attributes) {
+    /// `schemas` lists the base schema and the extensions that have values, no more and no less. Values
+    /// of an extension that is gone keep its URN there, for the day that it comes back.
+    pub(in crate::scim) fn complete_schemas(&self, attributes: &mut Attributes) {
         let used = self.extensions.iter().map(|extension| &extension.schema.id);
         let used = used.filter(|id| attributes.contains_key(*id));
-        let schemas =
+        let mut schemas: Vec<Value> =
             std::iter::once(&self.schema.id).chain(used).map(|id| Value::from(id.as_str())).collect();
+        let known = |name: &str| self.extensions.iter().any(|extension| extension.schema.id == name);
+        schemas.extend(
+            attributes
+                .iter()
+                .filter(|(name, value)| value.is_object() && name.contains(':') && !known(name))
+                .map(|(name, _)| Value::from(name.as_str())),
+        );
         attributes.insert("schemas".to_owned(), Value::Array(schemas));
     }
 }
@@ -81,31 +100,43 @@ pub(super) fn one_primary(
     Ok(())
 }
 
+/// Checks what is required, in what differs from `current`.
 fn whole<A: AsRef<Attribute>>(
     attributes: &[A],
+    current: Option<&Map<String, Value>>,
     object: &Map<String, Value>,
     place: Option<&Place<'_>>,
 ) -> Result<(), ScimError> {
     for attribute in attributes.iter().map(AsRef::as_ref) {
+        let before = current.and_then(|current| current.get(&attribute.name));
         let place = Place { parent: place, step: Step::Name(&attribute.name) };
         let Some(value) = object.get(&attribute.name) else {
             let ours = attribute.mutability == Mutability::ReadOnly || attribute.is_discarded();
-            if attribute.required && !ours {
+            let asked = current.is_none() || before.is_some();
+            if attribute.required && !ours && asked {
                 return Err(ScimError::invalid_value(format!("\"{place}\" is required")));
             }
             continue;
         };
+        if before == Some(value) {
+            continue;
+        }
         if attribute.required && value.as_str().is_some_and(|text| text.trim().is_empty()) {
             return Err(ScimError::invalid_value(format!("\"{place}\" is required and must not be blank")));
         }
         match value {
-            Value::Object(value) => whole(&attribute.sub_attributes, value, Some(&place))?,
+            Value::Object(value) => {
+                whole(&attribute.sub_attributes, before.and_then(Value::as_object), value, Some(&place))?;
+            }
             Value::Array(values) => {
                 one_primary(attribute, values, &place)?;
+                let before = before.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
                 for (index, value) in values.iter().enumerate() {
                     let place = Place { parent: Some(&place), step: Step::Index(index) };
-                    if let Value::Object(value) = value {
-                        whole(&attribute.sub_attributes, value, Some(&place))?;
+                    if let Value::Object(object) = value
+                        && !before.contains(value)
+                    {
+                        whole(&attribute.sub_attributes, None, object, Some(&place))?;
                     }
                 }
             }
@@ -141,10 +172,20 @@ fn succeed<A: AsRef<Attribute>>(
                 }
             }
             Mutability::ReadWrite | Mutability::WriteOnly => {
+                if let Some(before) = before
+                    && attribute.returned == Returned::Never
+                {
+                    new.entry(&attribute.name).or_insert_with(|| before.clone());
+                }
                 if attribute.kind == AttributeType::Complex {
                     succeed_parts(attribute, before, new, &place)?;
                 }
             }
+        }
+    }
+    for (name, before) in current {
+        if !attributes.iter().any(|attribute| attribute.as_ref().name == *name) && !new.contains_key(name) {
+            new.insert(name.clone(), before.clone());
         }
     }
     Ok(())

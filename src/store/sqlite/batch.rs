@@ -17,6 +17,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::changes::{self, Head, Heads};
 use super::failure::{Sql, failed};
 use super::idempotency;
+use super::shape::Shapes;
 use super::transaction::{SqliteTransaction, ready};
 use super::writer::Tenants;
 use crate::store::execute::{Undone, execute};
@@ -48,6 +49,7 @@ pub(super) struct Job {
 pub(super) fn commit(
     connection: &Connection,
     tenants: &Tenants,
+    shapes: &Shapes,
     heads: &mut Heads,
     leavers: &RefCell<HashSet<i64>>,
     metrics: &StoreMetrics,
@@ -58,8 +60,18 @@ pub(super) fn commit(
     let mut attempt = |savepoints| {
         let (new_tenants, counts, moved) = Default::default();
         let known = &*heads;
-        let mut batch =
-            Batch { connection, tenants, leavers, savepoints, now, new_tenants, counts, heads: known, moved };
+        let mut batch = Batch {
+            connection,
+            tenants,
+            shapes,
+            leavers,
+            savepoints,
+            now,
+            new_tenants,
+            counts,
+            heads: known,
+            moved,
+        };
         let done = batch.apply(jobs).and_then(|results| {
             batch.finish(metrics).map_err(|error| Stop::Lost(error.to_string()))?;
             Ok(results)
@@ -98,6 +110,7 @@ struct Batch<'b> {
     tenants: &'b Tenants,
     /// The tenants that may have retained resources or awaited members.
     leavers: &'b RefCell<HashSet<i64>>,
+    shapes: &'b Shapes,
     savepoints: bool,
     now: Timestamp,
     new_tenants: HashMap<TenantKey, i64>,
@@ -215,8 +228,9 @@ impl Batch<'_> {
     ) -> Result<UnitResult, StoreError> {
         let before = self.connection.total_changes();
         let result = self.undoable("unit", true, || {
+            let types = self.shapes.types(tenant);
             let mut transaction =
-                SqliteTransaction::new(self.connection, tenant, self.now, origin, *head, self.leavers);
+                SqliteTransaction::new(self.connection, tenant, self.now, origin, types, *head, self.leavers);
             let outcome = catch_unwind(AssertUnwindSafe(|| ready(execute(&mut transaction, setting, unit))));
             let result = match outcome {
                 Ok(Ok(Ok(outcomes))) => {

@@ -104,7 +104,10 @@ impl Scope<'_> {
             Condition::Value { attribute, unique, key } => {
                 let query = "EXISTS (SELECT 1 FROM lookup l WHERE l.tenant = ? AND l.attribute = ? AND l.value = ? AND ";
                 sql.push(query, [tenant(), attribute.clone().into(), key.clone().into()]);
-                sql.push(if *unique { "l.slot = 0 AND l.resource = r.key)" } else { "l.slot = r.key)" }, []);
+                sql.push(
+                    if *unique { "l.slot IN (0, r.key) AND l.resource = r.key)" } else { "l.slot = r.key)" },
+                    [],
+                );
             }
             Condition::Member(id) => {
                 let query = "EXISTS (SELECT 1 FROM member m WHERE m.tenant = ? AND m.\"group\" = r.key AND m.member IN (";

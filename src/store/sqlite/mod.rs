@@ -14,6 +14,7 @@ mod purge;
 mod reader;
 mod rows;
 mod schema;
+mod shape;
 mod transaction;
 mod walk;
 mod writer;
@@ -32,11 +33,14 @@ pub use self::audit_file::AuditFile;
 pub use self::failure::OpenError;
 use self::failure::Sql;
 use self::reader::{Budget, ReadError, Readers};
+use self::shape::Shapes;
 use self::writer::{Tenants, Writer};
 use super::audit::{Changes, FeedError, From, MAX_CHANGES, Pruned, Retention};
 use super::idempotency::{Keyed, Once, Recalled, Render};
 use super::metrics::StoreMetrics;
-use super::{LeaverFigures, Listing, Query, Retained, Store, StoreError, TenantKey, UnitResult, Write};
+use super::{
+    LeaverFigures, Listing, Prepared, Query, Retained, Store, StoreError, TenantKey, UnitResult, Write,
+};
 use crate::scim::resource::{Load, Related, Resource};
 use crate::scim::schema::ResourceType;
 
@@ -45,6 +49,7 @@ pub struct SqliteStore {
     writer: Writer,
     readers: Readers,
     tenants: Tenants,
+    shapes: Shapes,
     cursor_key: [u8; 32],
     metrics: StoreMetrics,
     /// Held while the store is open, so that no second process writes.
@@ -72,16 +77,23 @@ impl SqliteStore {
         open_private(&path).map_err(|source| unusable(&path, source))?;
         let connection = schema::open_writer(&path)?;
         let loaded = cursor_key(&connection)
-            .and_then(|key| Ok((key, load_tenants(&connection)?, leavers::tenants(&connection)?)));
-        let (cursor_key, tenants, leavers) =
+            .and_then(|key| Ok((key, load_tenants(&connection)?, leavers::tenants(&connection)?)))
+            .and_then(|(key, tenants, leavers)| Ok((key, tenants, leavers, Shapes::load(&connection)?)));
+        let (cursor_key, tenants, leavers, shapes) =
             loaded.map_err(|error| OpenError::from_sqlite(path.clone(), &error))?;
 
         let metrics = StoreMetrics::default();
         let readers = Readers::new(&path);
-        let writer =
-            Writer::start(connection, Arc::clone(&tenants), leavers, readers.clone(), metrics.clone())
-                .map_err(|source| unusable(&path, source))?;
-        Ok(Self { writer, readers, tenants, cursor_key, metrics, lock: Mutex::new(Some(lock)) })
+        let writer = Writer::start(
+            connection,
+            Arc::clone(&tenants),
+            shapes.clone(),
+            leavers,
+            readers.clone(),
+            metrics.clone(),
+        )
+        .map_err(|source| unusable(&path, source))?;
+        Ok(Self { writer, readers, tenants, shapes, cursor_key, metrics, lock: Mutex::new(Some(lock)) })
     }
 
     /// What the store measures of itself.
@@ -197,6 +209,14 @@ impl Store for SqliteStore {
         self.writer.run(move |connection| prune(connection, changes::STEP)).await
     }
 
+    async fn prepare(&self, tenant: &TenantKey, types: &[Arc<ResourceType>]) -> Result<Prepared, StoreError> {
+        shape::prepare(&self.writer, &self.tenants, &self.shapes, tenant, types).await
+    }
+
+    async fn retire(&self, tenant: &TenantKey) -> Result<(), StoreError> {
+        shape::retire(&self.writer, &self.tenants, &self.shapes, tenant).await
+    }
+
     async fn count(&self, tenant: &TenantKey, resource_type: &str) -> Result<u64, StoreError> {
         let Some(tenant) = self.tenant(tenant) else { return self.readers.alive().map(|()| 0) };
         let resource_type = resource_type.to_owned();
@@ -226,7 +246,7 @@ impl Store for SqliteStore {
     }
 
     async fn purge_removed(&self, served: &[TenantKey]) -> Result<Vec<TenantKey>, StoreError> {
-        purge::purge_removed(&self.writer, &self.tenants, served).await
+        purge::purge_removed(&self.writer, &self.tenants, &self.shapes, served).await
     }
 
     async fn cursor_key(&self) -> Result<[u8; 32], StoreError> {

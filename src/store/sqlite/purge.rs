@@ -9,6 +9,7 @@ use rusqlite::{Connection, params};
 use super::batch::make_tenant;
 use super::changes;
 use super::failure::Sql;
+use super::shape::Shapes;
 use super::writer::{Tenants, Writer};
 use crate::store::{StoreError, TenantKey};
 
@@ -39,6 +40,7 @@ pub(super) async fn mark(
 pub(super) async fn purge_removed(
     writer: &Writer,
     tenants: &Tenants,
+    shapes: &Shapes,
     served: &[TenantKey],
 ) -> Result<Vec<TenantKey>, StoreError> {
     let served: HashSet<TenantKey> = served.iter().cloned().collect();
@@ -57,6 +59,7 @@ pub(super) async fn purge_removed(
         })
         .await?;
     for key in keys {
+        shapes.forget(key);
         while !writer.run(move |connection| remove_some(connection, key)).await? {}
     }
     Ok(purged)
@@ -97,6 +100,7 @@ fn remove_some(connection: &Connection, tenant: i64) -> Sql<bool> {
     if changes::remove_some(connection, tenant, BATCH)? > 0 {
         return Ok(false);
     }
+    connection.execute("DELETE FROM shape WHERE tenant = ?1", [tenant])?;
     connection.execute("DELETE FROM counter WHERE tenant = ?1", [tenant])?;
     connection.execute("DELETE FROM tenant WHERE key = ?1", [tenant])?;
     Ok(true)

@@ -21,6 +21,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002_idempotency.sql"),
     include_str!("migrations/0003_audit.sql"),
     include_str!("migrations/0004_leavers.sql"),
+    include_str!("migrations/0005_shape.sql"),
 ];
 
 /// Opens the one connection that writes, and brings the schema up to date.
@@ -165,6 +166,9 @@ mod tests {
         INSERT INTO awaited VALUES (1, 'g1', 'u2', 1), (1, 'g1', 'u3', 0);
         INSERT INTO counter VALUES (1, 'retained resources', 1), (1, 'pending members', 1);
     "#,
+        r#"
+        INSERT INTO shape VALUES (1, 'User', '{"indexes":["User.userName","User.externalId","User.displayName","User.emails.value"],"leaving":[],"attributes":[],"duplicates":{}}');
+        "#,
     ];
 
     #[tokio::test]

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use jiff::Timestamp;
@@ -12,10 +13,13 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::changes::{self, Head};
 use super::failure::{Sql, failed};
 use super::rows;
+use super::shape::Types;
 use crate::scim::member::{GroupRef, Member};
+use crate::scim::resource::Attributes;
+use crate::scim::schema::ResourceType;
 use crate::store::audit;
 use crate::store::execute::{Content, Moved, Row, Transaction};
-use crate::store::index::Entry;
+use crate::store::index::{self, Entry};
 use crate::store::{Origin, StoreError};
 
 /// One tenant's part of the open transaction.
@@ -24,6 +28,8 @@ pub(super) struct SqliteTransaction<'c> {
     pub(super) tenant: i64,
     pub(super) now: Timestamp,
     origin: &'c Origin,
+    /// The tenant's types as they are by now, where it has schemas of its own.
+    types: Option<Types>,
     /// The tenant's newest row of the audit log.
     pub head: Head,
     /// The tenants that may have retained resources or awaited members.
@@ -38,10 +44,11 @@ impl<'c> SqliteTransaction<'c> {
         tenant: i64,
         now: Timestamp,
         origin: &'c Origin,
+        types: Option<Types>,
         head: Head,
         leavers: &'c RefCell<HashSet<i64>>,
     ) -> Self {
-        Self { connection, tenant, now, origin, head, leavers, counts: HashMap::new() }
+        Self { connection, tenant, now, origin, types, head, leavers, counts: HashMap::new() }
     }
 
     pub(super) fn count(&mut self, resource_type: &str, by: i64) {
@@ -147,10 +154,18 @@ impl Transaction for SqliteTransaction<'_> {
         Ok(())
     }
 
+    fn entries(&self, resource_type: &Arc<ResourceType>, attributes: &Attributes) -> Vec<Entry> {
+        let newer = self.types.as_ref().and_then(|types| types.get(&resource_type.name));
+        match newer.filter(|newer| !Arc::ptr_eq(newer, resource_type)) {
+            None => index::entries(resource_type, attributes),
+            Some(newer) => index::entries_by(&[Arc::clone(newer), Arc::clone(resource_type)], attributes),
+        }
+    }
+
     async fn owner(&mut self, entry: &Entry) -> Result<Option<String>, StoreError> {
         self.one(
             "SELECT r.id FROM lookup l JOIN resource r ON r.key = l.resource
-             WHERE l.tenant = ?1 AND l.attribute = ?2 AND l.value = ?3 AND l.slot = 0",
+             WHERE l.tenant = ?1 AND l.attribute = ?2 AND l.value = ?3 ORDER BY l.slot LIMIT 1",
             params![self.tenant, entry.attribute, entry.value],
         )
     }
@@ -166,11 +181,13 @@ impl Transaction for SqliteTransaction<'_> {
     }
 
     async fn remove_entry(&mut self, key: i64, entry: &Entry) -> Result<(), StoreError> {
-        let slot = if entry.unique { 0 } else { key };
-        self.run(
-            "DELETE FROM lookup WHERE tenant = ?1 AND attribute = ?2 AND value = ?3 AND slot = ?4 AND resource = ?5",
-            params![self.tenant, entry.attribute, entry.value, slot, key],
-        )?;
+        // A value that must be unique may be another's as well, from a time when it need not.
+        let sql = if entry.unique {
+            "DELETE FROM lookup WHERE tenant = ?1 AND attribute = ?2 AND value = ?3 AND slot IN (0, ?4) AND resource = ?4"
+        } else {
+            "DELETE FROM lookup WHERE tenant = ?1 AND attribute = ?2 AND value = ?3 AND slot = ?4"
+        };
+        self.run(sql, params![self.tenant, entry.attribute, entry.value, key])?;
         Ok(())
     }
 

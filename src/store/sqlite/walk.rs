@@ -22,8 +22,9 @@ pub(super) fn of(list: &List) -> Option<Walk<'_>> {
     let sort = list.query.sort.as_ref()?;
     let [source] = &list.sources[..] else { return None };
     let by = source.sort.as_ref()?;
-    let covers_all = by.attribute.required && !by.attribute.multi_valued && by.sub_attribute.is_none();
-    if source.filter.is_some() || by.extension.is_some() || !covers_all {
+    // Every user has one, from the first on; what a tenant's schema requires, older resources may lack.
+    let covers_all = by.attribute.name == "userName" && source.resource_type.has_groups();
+    if source.filter.is_some() || by.extension.is_some() || by.sub_attribute.is_some() || !covers_all {
         return None;
     }
     let attribute = index::indexed(&source.resource_type, by).filter(|indexed| indexed.unique)?;

@@ -16,6 +16,7 @@ use super::batch::{self, Done, Job, WriteResult};
 use super::changes::Heads;
 use super::failure::{Sql, failed};
 use super::reader::Readers;
+use super::shape::Shapes;
 use crate::store::idempotency::{Keyed, Once, Render};
 use crate::store::metrics::StoreMetrics;
 use crate::store::{StoreError, TenantKey, UnitResult, Write};
@@ -56,6 +57,7 @@ impl Writer {
     pub(super) fn start(
         connection: Connection,
         tenants: Tenants,
+        shapes: Shapes,
         leavers: HashSet<i64>,
         readers: Readers,
         metrics: StoreMetrics,
@@ -63,7 +65,8 @@ impl Writer {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let heads = Heads::new();
         let leavers = RefCell::new(leavers);
-        let worker = Worker { connection, tenants, heads, leavers, readers: readers.clone(), metrics };
+        let worker =
+            Worker { connection, tenants, shapes, heads, leavers, readers: readers.clone(), metrics };
         let thread =
             std::thread::Builder::new().name("store-writer".into()).spawn(|| worker.run(receiver))?;
         Ok(Self { sender, readers, thread: Mutex::new(Some(thread)) })
@@ -143,6 +146,7 @@ impl Writer {
 struct Worker {
     connection: Connection,
     tenants: Tenants,
+    shapes: Shapes,
     /// Nobody else appends to the audit log.
     heads: Heads,
     /// The tenants that may have retained resources or awaited members: nothing is looked up for others.
@@ -188,8 +192,8 @@ impl Worker {
     /// Commits the jobs and answers them.
     fn commit(&mut self, jobs: &[Job], answers: Vec<oneshot::Sender<WriteResult>>) {
         self.metrics.batch_size.observe(u32::try_from(jobs.len()).map_or(f64::MAX, f64::from));
-        let (tenants, heads, leavers) = (&self.tenants, &mut self.heads, &self.leavers);
-        match batch::commit(&self.connection, tenants, heads, leavers, &self.metrics, jobs) {
+        let (tenants, shapes, heads, leavers) = (&self.tenants, &self.shapes, &mut self.heads, &self.leavers);
+        match batch::commit(&self.connection, tenants, shapes, heads, leavers, &self.metrics, jobs) {
             Ok(results) => {
                 self.readers.committed();
                 for (answer, result) in answers.into_iter().zip(results) {
