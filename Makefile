@@ -116,11 +116,30 @@ bench: ## Measure against the floors; prints a table, writes bench-results/ (BEN
 advisories: $(CARGO_DENY) ## Known vulnerabilities among the dependencies (fetches the advisory database)
 	$(CARGO_DENY) --locked check advisories
 
+##@ A cluster on this machine (tests/cluster/README.md)
+
+.PHONY: cluster
+cluster: ## Kubernetes with all that belongs to it, from nothing to Ready (needs root)
+	tests/cluster/cluster.sh up
+
+.PHONY: cluster-down
+cluster-down: ## Stop it, and leave nothing behind
+	tests/cluster/cluster.sh down
+
+.PHONY: cluster-check
+cluster-check: image ## Bring it up, serve from our image, crash it, and compare the machine with what it was
+	tests/cluster/cluster.sh check $(IMAGE)
+
 ##@ Housekeeping
 
 .PHONY: build
 build: ## The release binary
 	$(CARGO) build --locked --release
+
+IMAGE := $(or $(CARGO_TARGET_DIR),target)/scim-operator-image.tar
+.PHONY: image
+image: build ## The container image as an OCI layout, without a container engine
+	scripts/image.sh $(IMAGE)
 
 .PHONY: generate
 generate: ## Regenerate crds/ and docs/reference/ from the Rust types

@@ -15,7 +15,6 @@ import (
 	apiextensions "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/scheme"
-	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 	apiregistration "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -41,14 +40,13 @@ import (
 
 // runCertManager issues and renews certificates. The defaults are those of cert-manager's own command.
 func runCertManager() error {
-	kubeconfig := flag.String("kubeconfig", "", "how to reach the API server")
-	flag.Parse()
 	logs.InitLogs()
+	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	ctx = logs.NewContext(ctx, logs.Log)
 	contexts, err := controller.NewContextFactory(ctx, controller.ContextOptions{
-		Kubeconfig:         *kubeconfig,
+		Kubeconfig:         kubeconfig(),
 		KubernetesAPIQPS:   50,
 		KubernetesAPIBurst: 100,
 		IssuerOptions:      controller.IssuerOptions{ClusterResourceNamespace: "cert-manager"},
@@ -85,9 +83,7 @@ func runCertManager() error {
 
 // runCAInjector writes CA bundles into the objects that ask for it by annotation.
 func runCAInjector() error {
-	// controller-runtime has the flag --kubeconfig already.
-	flag.Parse()
-	config, err := clientcmd.BuildConfigFromFlags("", flag.Lookup("kubeconfig").Value.String())
+	config, err := apiServer()
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,6 +14,8 @@ import (
 	"github.com/spf13/cobra"
 	helm "helm.sh/helm/v4/pkg/cmd"
 	genericapiserver "k8s.io/apiserver/pkg/server"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/component-base/cli"
 	kubectl "k8s.io/kubectl/pkg/cmd"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
@@ -61,6 +64,15 @@ func runHelm() error {
 		return err
 	}
 	return root.Execute()
+}
+
+// kubeconfig is the value of the flag of that name, which controller-runtime defines for every program that links it.
+func kubeconfig() string { return flag.Lookup("kubeconfig").Value.String() }
+
+// apiServer reads the flags and says how to reach the API server.
+func apiServer() (*rest.Config, error) {
+	flag.Parse()
+	return clientcmd.BuildConfigFromFlags("", kubeconfig())
 }
 
 func main() {

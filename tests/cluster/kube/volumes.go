@@ -11,7 +11,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/sig-storage-lib-external-provisioner/v13/controller"
 )
 
@@ -51,10 +50,8 @@ func (f folders) Delete(_ context.Context, volume *corev1.PersistentVolume) erro
 }
 
 func runVolumeProvisioner() error {
-	kubeconfig := flag.String("kubeconfig", "", "how to reach the API server")
 	parent := flag.String("folder", "", "where the volumes' folders are made")
-	flag.Parse()
-	config, err := clientcmd.BuildConfigFromFlags("", *kubeconfig)
+	config, err := apiServer()
 	if err != nil {
 		return err
 	}
