@@ -59,6 +59,19 @@ async fn operator_lists_and_restores_on_the_running_server_and_after_a_kill() {
 }
 
 #[tokio::test]
+async fn taken_group_name_is_told_with_its_url_where_names_are_unique() {
+    let unique = "  schemas: {core: {group: {attributes: [{name: displayName, uniqueness: server}]}}}\n";
+    let server = Server::start(&setup(unique)).await;
+    let acme = server.client("acme");
+    let made = acme.post("/Groups", &group("Staff")).await;
+    let url = made.body["meta"]["location"].as_str().expect("a group has a location");
+    let again = acme.post("/Groups", &group("STAFF")).await;
+    assert_eq!((again.status, &again.body["scimType"]), (409, &json!("uniqueness")));
+    let detail = again.body["detail"].as_str().expect("an error says why");
+    assert!(detail.ends_with(&format!("; that one is {url}")), "{detail}");
+}
+
+#[tokio::test]
 async fn operator_is_told_what_is_wrong() {
     let server = Server::start(&setup("  lifecycle: {onDelete: Retain}\n")).await;
     let (code, stdout, _) = restore(&server, &["--list"]);

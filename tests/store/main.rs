@@ -8,6 +8,7 @@ mod backend;
 mod concurrency;
 mod fixture;
 mod idempotency;
+mod laws;
 mod leavers;
 mod listing;
 mod members;
@@ -122,6 +123,7 @@ macro_rules! suite {
             schemas::values_that_no_longer_fit_are_still_read,
             schemas::removed_resource_type_keeps_its_resources,
             property::lists_equal_filters_in_memory,
+            laws::members_are_those_of_the_model,
         );
     };
     ($backend:ident: $($module:ident::$behaviour:ident),* $(,)?) => {
