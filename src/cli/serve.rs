@@ -155,9 +155,10 @@ async fn serve(
 
     let (stop, stopped) = watch::channel(false);
     let (stop_admin, admin_stopped) = watch::channel(false);
-    let mut scim = tokio::spawn(serve_scim(Arc::clone(&app), scim, ConnectionLimits::default(), stopped));
+    let mut scim =
+        tokio::spawn(serve_scim(Arc::clone(&app), scim, ConnectionLimits::default(), stopped.clone()));
     if let Some(control) = control {
-        tokio::spawn(control::serve_control(Arc::clone(&app), control, admin_stopped.clone()));
+        tokio::spawn(control::serve_control(Arc::clone(&app), control, stopped));
     }
     tokio::spawn(serve_admin(Arc::clone(&app), admin, admin_stopped));
     let follower = {

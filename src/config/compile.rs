@@ -28,7 +28,7 @@ use crate::{
 const MIN_TOKEN_LENGTH: usize = 16;
 
 /// How long leavers are retained when `spec.lifecycle.retention` is absent: 30 days.
-const DEFAULT_RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+const DEFAULT_RETENTION: Duration = Duration::from_hours(30 * 24);
 
 /// Compiles what the servers of `endpoint` serve, with the warnings; or gives every finding, errors among them.
 ///

@@ -76,6 +76,7 @@ pub struct Control {
     path: PathBuf,
     /// Who runs this server.
     owner: u32,
+    inode: u64,
 }
 
 impl Control {
@@ -91,15 +92,18 @@ impl Control {
         let listener = UnixListener::bind(&reach)?;
         drop(directory);
         fs::set_permissions(&path, Permissions::from_mode(0o600))?;
-        let owner = fs::metadata(&path)?.uid();
-        Ok(Self { listener, path, owner })
+        let metadata = fs::metadata(&path)?;
+        Ok(Self { listener, path, owner: metadata.uid(), inode: metadata.ino() })
     }
 }
 
 impl Drop for Control {
     fn drop(&mut self) {
-        // Another server's bind removes it as well.
-        let _ = fs::remove_file(&self.path);
+        // The next server on this folder may have made its own already.
+        if fs::metadata(&self.path).is_ok_and(|metadata| metadata.ino() == self.inode) {
+            // One that stays is removed by the next server.
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 

@@ -167,6 +167,7 @@ pub struct Origin {
 
 /// A tenant's choices about its data.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 pub struct Policy {
     /// How long a deleted resource can be brought back; `None`: DELETE erases it.
     pub retention: Option<Duration>,
