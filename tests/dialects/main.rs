@@ -11,6 +11,7 @@ mod fixture;
 mod google_workspace;
 mod jump_cloud;
 mod keycloak;
+mod logs;
 mod mistakes;
 mod okta;
 mod okta_spec;
