@@ -69,6 +69,10 @@ fn tidy(value: &mut Value) {
             if let Some(Value::Array(values)) = map.get_mut("enum") {
                 values.retain(|value| !value.is_null());
             }
+            // Rust's name for a width, which an API server warns of: the bounds say it.
+            if map.get("format").and_then(Value::as_str).is_some_and(|format| format.starts_with("uint")) {
+                map.shift_remove("format");
+            }
             for bound in ["minimum", "maximum"] {
                 // Derived as floating-point numbers, and all of ours are whole.
                 if let Some(number) = map.get(bound).and_then(Value::as_f64) {
