@@ -13,10 +13,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::audit::{self, Changed, MAX_MEMBER_IDS, MemberChanges, MemberIds, Operation, changed};
-use super::execute::{
-    Fault, Moved, Transaction, claim, conflict, content, finish_load, parse_body, record_moved,
-};
+use super::execute::{Fault, claim, conflict, finish_load, record_moved};
 use super::index::{self, Entry};
+use super::transaction::{Moved, Transaction, content, parse_body};
 use super::{Policy, StoreError};
 use crate::scim::error::ScimError;
 use crate::scim::resource::{Attributes, Load, Resource};
@@ -137,17 +136,16 @@ fn since(policy: &Policy, now: Timestamp) -> Option<Timestamp> {
     Some(now.checked_sub(retention).unwrap_or(Timestamp::MIN))
 }
 
-/// The entries by which a deleted resource is known again: `externalId`, then `userName`.
+/// The entries by which a deleted resource is known again: `externalId`, then `userName`. Whatever the tenant's
+/// schemas say of them, and said when it was deleted.
 fn names(resource_type: &ResourceType, attributes: &Attributes) -> Vec<Entry> {
-    let mut names = index::entries(resource_type, attributes);
-    let rank = |entry: &Entry| match index::attribute_of(&entry.attribute) {
-        "externalId" => Some(0),
-        "userName" => Some(1),
-        _ => None,
-    };
-    names.retain(|entry| rank(entry).is_some());
-    names.sort_by_key(rank);
-    names
+    let known_by = [("externalId", true), ("userName", false)];
+    let entries = known_by.into_iter().filter_map(|(name, case_exact)| {
+        let value = attributes.get(name)?.as_str()?;
+        let attribute = format!("{}.{name}", resource_type.name);
+        Some(Entry { attribute, value: index::key(value, case_exact), unique: false })
+    });
+    entries.collect()
 }
 
 /// Whether a new resource is one that comes back: then it is, for the rest of the write. `back`: those of the

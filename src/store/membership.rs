@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 
 use super::StoreError;
 use super::audit::{self, Changed, MAX_MEMBER_IDS, MemberChanges, MemberIds, Operation};
-use super::execute::{Fault, Transaction};
+use super::execute::Fault;
 use super::lifecycle::{Setting, find_member};
+use super::transaction::Transaction;
 use crate::scim::error::ScimError;
 use crate::scim::filter::{Filter, Literal, Operator};
 use crate::scim::member::{Member, MemberChange};

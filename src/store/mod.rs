@@ -14,6 +14,7 @@ pub mod metrics;
 mod plan;
 mod shape;
 pub mod sqlite;
+mod transaction;
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -8,9 +8,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::failure::{Sql, failed};
 use super::rows::time;
 use super::transaction::SqliteTransaction;
-use crate::store::execute::Moved;
 use crate::store::index::Entry;
 use crate::store::lifecycle::{Leavers, RetainedRow};
+use crate::store::transaction::Moved;
 use crate::store::{LeaverFigures, Retained, StoreError, TenantKey};
 
 /// What [`super::rows::count`] counts under beside resource types, whose names have no spaces.
@@ -226,7 +226,9 @@ impl Leavers for SqliteTransaction<'_> {
 
     async fn known_as(&mut self, external_id: &str) -> Result<Vec<i64>, StoreError> {
         let sql = "SELECT resource FROM lookup WHERE tenant = ?1
-                   AND attribute IN ('User.externalId', 'Group.externalId') AND value = ?2 LIMIT 2";
+                   AND attribute IN ('User.externalId', 'Group.externalId',
+                       'User.externalId#exact#unique', 'Group.externalId#exact#unique')
+                   AND value = ?2 LIMIT 2";
         let key = crate::store::index::key(external_id, true);
         let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
         let found = statement.query_map(params![self.tenant, key], |row| row.get(0)).map_err(failed)?;

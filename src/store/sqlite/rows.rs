@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::failure::{Sql, failed};
 use crate::scim::member::{GroupRef, Member};
-use crate::store::execute::Row;
+use crate::store::transaction::Row;
 use crate::store::{StoreError, TenantKey};
 
 /// The columns of [`row`] and [`listed`], of `resource r`.

@@ -18,8 +18,8 @@ use crate::scim::member::{GroupRef, Member};
 use crate::scim::resource::Attributes;
 use crate::scim::schema::ResourceType;
 use crate::store::audit;
-use crate::store::execute::{Content, Moved, Row, Transaction};
 use crate::store::index::{self, Entry};
+use crate::store::transaction::{Content, Moved, Row, Transaction};
 use crate::store::{Origin, StoreError};
 
 /// One tenant's part of the open transaction.
