@@ -38,6 +38,9 @@ use super::Exit;
 /// After SIGTERM, how long to go on as before while `/readyz` fails: load balancers look away first.
 const DRAIN: Duration = Duration::from_secs(1);
 
+/// How often tokens are looked at: their last uses are written down, and what ends soon is said.
+const TEND_TOKENS: Duration = Duration::from_mins(1);
+
 /// How long requests under way may take to finish.
 const FINISH: Duration = Duration::from_secs(30);
 
@@ -176,6 +179,8 @@ async fn serve(
         })
     };
 
+    let tending = tokio::spawn(tend_tokens(Arc::clone(&app)));
+
     let name = first(&mut terminate, &mut interrupt).await;
     tracing::info!(signal = name, "stopping: requests under way finish, a second signal ends at once");
     app.drain();
@@ -187,6 +192,10 @@ async fn serve(
         let _ = stop.send(true);
         if tokio::time::timeout(FINISH, &mut scim).await.is_err() {
             tracing::warn!("requests were still under way after {} seconds", FINISH.as_secs());
+        }
+        tending.abort();
+        if let Err(error) = app.tend_tokens().await {
+            tracing::warn!(%error, "cannot write down when tokens were last used");
         }
         store.close().await;
         let _ = stop_admin.send(true);
@@ -211,6 +220,17 @@ fn control(data: &Path) -> Option<Control> {
             let socket = data.join(control::SOCKET);
             tracing::warn!(%error, socket = %socket.display(), "cannot listen for operators: scim-operator restore will not reach this server");
             None
+        }
+    }
+}
+
+/// Looks at the tokens now and then, until it is dropped.
+async fn tend_tokens(app: Arc<App>) {
+    let mut ticks = tokio::time::interval(TEND_TOKENS);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = app.tend_tokens().await {
+            tracing::warn!(%error, "cannot write down when tokens were last used; trying again");
         }
     }
 }

@@ -7,10 +7,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use sha2::{Digest, Sha256};
 
 use super::{
-    Audit, Lifecycle, Limits, Membership, Scope, Scopes, ServerConfig, TenantConfig, TokenDigest,
+    Audit, Lifecycle, Limits, Membership, ServerConfig, TenantConfig, credentials,
     findings::{Finding, has_errors},
     oauth2::{self, Algorithm},
     objects::{Located, Object, Secret, SecretIndex, refers_to},
@@ -19,13 +18,10 @@ use super::{
 use crate::{
     crd::{
         self, Cidr, DeletionPolicy, IdentityProvider, MembershipSpec, NamespaceFrom, OnDelete, OnRecreate,
-        ScimEndpoint, ScimTenant, TOKEN_KEY, TenantLimits, UnknownMembers,
+        ScimEndpoint, ScimTenant, TenantLimits, UnknownMembers,
     },
     scim::dialect::Dialect,
 };
-
-/// A shorter token can be guessed; the tokens made here have 44 characters.
-const MIN_TOKEN_LENGTH: usize = 16;
 
 /// How long leavers are retained when `spec.lifecycle.retention` is absent: 30 days.
 const DEFAULT_RETENTION: Duration = Duration::from_hours(30 * 24);
@@ -43,16 +39,8 @@ pub fn compile(
     let spec = &endpoint.object.spec;
     let mut configs = Vec::new();
     for tenant in admitted {
-        let mut tokens = Vec::new();
-        for reference in token_references(&tenant.object) {
-            match digest(tenant, &reference, &secrets) {
-                Ok((token, warning)) => {
-                    tokens.push(token);
-                    findings.extend(warning);
-                }
-                Err(finding) => findings.push(*finding),
-            }
-        }
+        let (tokens, found) = credentials::tokens(tenant, &secrets);
+        findings.extend(found);
         configs.push(TenantConfig {
             name: tenant.object.key(),
             path: tenant.object.path().to_owned(),
@@ -232,15 +220,6 @@ impl From<IdentityProvider> for Dialect {
     }
 }
 
-impl From<crd::Scope> for Scope {
-    fn from(scope: crd::Scope) -> Self {
-        match scope {
-            crd::Scope::Read => Self::Read,
-            crd::Scope::Write => Self::Write,
-        }
-    }
-}
-
 impl From<crd::OAuth2Algorithm> for Algorithm {
     fn from(algorithm: crd::OAuth2Algorithm) -> Self {
         match algorithm {
@@ -255,97 +234,6 @@ impl From<crd::OAuth2Algorithm> for Algorithm {
             crd::OAuth2Algorithm::EdDSA => Self::EdDSA,
         }
     }
-}
-
-/// Where one of a tenant's tokens is.
-pub(super) struct TokenReference {
-    /// The token's name, for logs.
-    name: String,
-    /// The Secret, in the tenant's namespace.
-    pub(super) secret: String,
-    key: String,
-    scopes: Scopes,
-    /// The field that names the Secret.
-    field: String,
-}
-
-/// Where a tenant's tokens are: the main one first.
-pub(super) fn token_references(tenant: &ScimTenant) -> Vec<TokenReference> {
-    let (Some(bearer), Some(secret)) = (tenant.bearer(), tenant.token_secret()) else { return Vec::new() };
-    let main = TokenReference {
-        name: TOKEN_KEY.to_owned(),
-        secret,
-        key: TOKEN_KEY.to_owned(),
-        scopes: Scopes::ALL,
-        field: "spec.authentication.bearer.secretName".to_owned(),
-    };
-    let more = bearer.tokens.iter().enumerate().map(|(index, token)| TokenReference {
-        name: token.name.clone(),
-        secret: token.secret_key_ref.name.clone(),
-        key: token.secret_key_ref.key.clone(),
-        scopes: token.scopes.iter().map(|scope| Scope::from(*scope)).collect(),
-        field: format!("spec.authentication.bearer.tokens[{index}].secretKeyRef"),
-    });
-    std::iter::once(main).chain(more).collect()
-}
-
-/// The digest of one token, perhaps with a warning; or why there is none.
-pub(super) fn digest(
-    tenant: &Located<ScimTenant>,
-    reference: &TokenReference,
-    secrets: &SecretIndex<'_>,
-) -> Result<(TokenDigest, Option<Finding>), Box<Finding>> {
-    let TokenReference { name, secret, key, scopes, field } = reference;
-    let namespace = tenant.object.namespace();
-    let Some(found) = secrets.get(namespace, secret) else {
-        let finding = Finding::error("secret-missing", format!("there is no Secret {namespace}/{secret}"));
-        return Err(tenant.finding(field, finding.hint("add its manifest to the folder")).into());
-    };
-    let Some(value) = found.object.data.get(key) else {
-        let message = format!("{} has no key {key:?}", found.id_and_place());
-        let keys: Vec<_> = found.object.data.keys().map(String::as_str).collect();
-        let hint = if keys.is_empty() {
-            "it has no keys".to_owned()
-        } else {
-            format!("its keys are {}", keys.join(", "))
-        };
-        return Err(tenant.finding(field, Finding::error("secret-key-missing", message).hint(hint)).into());
-    };
-    let at = |finding: Finding| {
-        let field = ["stringData", "data"].map(|map| super::yaml::child(map, key));
-        let field = field.iter().find(|field| found.source.has(field)).unwrap_or(&field[0]);
-        found.finding(field, finding)
-    };
-    let token = value.trim_ascii();
-    if token.is_empty() {
-        return Err(
-            at(Finding::error("token-empty", "the token is empty").hint("put a random token there")).into()
-        );
-    }
-    // RFC 6750 section 2.1: what can stand after `Bearer`.
-    let end = token.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last + 1);
-    let sendable = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(byte);
-    if end == 0 || !token[..end].iter().all(sendable) {
-        let message = "the token has characters that cannot stand in an Authorization header";
-        let hint = "use letters, digits and - . _ ~ + / (RFC 6750); in data the whole value is base64";
-        return Err(at(Finding::error("token-characters", message).hint(hint)).into());
-    }
-    let warning = if token.len() < MIN_TOKEN_LENGTH {
-        let message = format!("the token has {} characters and can be guessed", token.len());
-        let hint = format!(
-            "use {MIN_TOKEN_LENGTH} or more random characters, such as `openssl rand -hex 32` prints"
-        );
-        Some(at(Finding::warning("token-short", message).hint(hint)))
-    } else if token.len() != value.len() {
-        let message = "there is white space around the token; it is not part of the token";
-        Some(at(
-            Finding::warning("token-space", message).hint("remove it: `printf %s TOKEN | base64` adds none")
-        ))
-    } else {
-        None
-    };
-    let sha256 = format!("{:x}", Sha256::digest(token));
-    Ok((TokenDigest { name: name.clone(), sha256, scopes: *scopes }, warning))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! itself: bearer tokens are in it as SHA-256 digests.
 
 pub mod compile;
+mod credentials;
 pub mod findings;
 pub mod follow;
 pub mod manifests;
@@ -16,6 +17,7 @@ pub mod validate;
 pub mod yaml;
 
 use ipnet::IpNet;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::scopes::{Scope, Scopes};
@@ -123,6 +125,15 @@ pub struct TokenDigest {
     pub sha256: String,
     /// What the token allows.
     pub scopes: Scopes,
+    /// Refused before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    /// Refused from then on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// When a newer token took its place, of a token that was rotated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced_at: Option<Timestamp>,
 }
 
 /// What one request may cost.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::{
@@ -41,6 +42,14 @@ pub struct Secret {
     pub metadata: ObjectMeta,
     /// The decoded values, from `data` and `stringData`.
     pub data: BTreeMap<String, Vec<u8>>,
+}
+
+impl Secret {
+    /// The time in an annotation; none when it is absent or no time (RFC 3339).
+    #[must_use]
+    pub fn time(&self, annotation: &str) -> Option<Timestamp> {
+        self.metadata.annotations.as_ref()?.get(annotation)?.parse().ok()
+    }
 }
 
 /// What all kinds have.

@@ -37,6 +37,12 @@ impl Duration {
         self.length
     }
 
+    /// Whole days.
+    #[must_use]
+    pub(super) fn days(days: u32) -> Self {
+        Self { text: format!("{days}d"), length: time::Duration::from_secs(u64::from(days) * 86_400) }
+    }
+
     fn parse(text: &str) -> Option<time::Duration> {
         let mut seconds: u64 = 0;
         let mut rest = text;

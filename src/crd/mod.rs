@@ -27,7 +27,7 @@ mod schemas;
 mod tenant;
 
 pub use audit::Audit;
-pub use authentication::{Authentication, Bearer, BearerToken, Scope, SecretKeyRef};
+pub use authentication::{Authentication, Bearer, BearerToken, Rotation, Scope, SecretKeyRef};
 pub use definitions::{definition_yaml, definitions, schema};
 pub use duration::{Duration, DurationError};
 pub use endpoint::{
@@ -59,6 +59,12 @@ pub const VERSION: &str = "v1alpha1";
 pub const API_VERSION: &str = "scim-operator.io/v1alpha1";
 /// The key of a tenant's bearer Secret that holds the token.
 pub const TOKEN_KEY: &str = "token";
+/// The key of a tenant's bearer Secret that holds the token before the last rotation; it is also that token's name.
+pub const PREVIOUS_TOKEN_KEY: &str = "previous-token";
+/// The annotation of a Secret made by us that says since when [`TOKEN_KEY`] is there (RFC 3339).
+pub const ISSUED_AT_ANNOTATION: &str = "scim-operator.io/token-issued-at";
+/// The annotation of a Secret made by us that says until when [`PREVIOUS_TOKEN_KEY`] works (RFC 3339).
+pub const PREVIOUS_EXPIRES_AT_ANNOTATION: &str = "scim-operator.io/previous-token-expires-at";
 
 impl ScimTenant {
     /// The first path segment under which the tenant is served: `spec.path`, else the object's name.

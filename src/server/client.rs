@@ -153,6 +153,7 @@ mod tests {
     use super::super::serving::Registries;
     use super::*;
     use crate::config::ServerConfig;
+    use crate::server::authenticate::usage::Usage;
 
     #[track_caller]
     fn client(peer: &str, headers: &[(&str, &str)]) -> String {
@@ -163,7 +164,7 @@ mod tests {
             trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
             tenants: Vec::new(),
         };
-        let serving = Serving::compile(&config, &mut Registries::default(), None);
+        let serving = Serving::compile(&config, &mut Registries::default(), &Usage::default(), None);
         let headers: HeaderMap =
             headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
         let peer = Peer {

@@ -32,12 +32,14 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 
 use crate::config::ServerConfig;
 use crate::store::{Duplicates, Prepared, Store, StoreError, TenantKey};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
 
+use authenticate::usage::Usage;
 use serving::{Registries, Serving};
 
 /// What all requests share.
@@ -55,6 +57,7 @@ pub struct App {
     before: Mutex<Weak<Serving>>,
     /// One change of the configuration at a time.
     changing: tokio::sync::Mutex<()>,
+    usage: Usage,
 }
 
 impl App {
@@ -66,6 +69,7 @@ impl App {
     ) -> Result<Arc<Self>, StoreError> {
         let cursor_key = store.cursor_key().await?;
         let oauth = oauth::OAuth::new(metrics.oauth().clone(), cursor_key, oauth::issuer::Timing::default());
+        let usage = Usage::new(store.token_uses().await?);
         Ok(Arc::new(Self {
             store,
             serving: ArcSwap::from_pointee(Serving::nothing()),
@@ -76,6 +80,7 @@ impl App {
             request_ids: trace::RequestIds::new(),
             cursor_key,
             oauth,
+            usage,
             before: Mutex::default(),
             changing: tokio::sync::Mutex::default(),
         }))
@@ -100,7 +105,8 @@ impl App {
             }
             registries.hide(&tenant.name, hidden);
         }
-        let serving = Serving::compile(config, &mut registries, Some(&self.oauth));
+        let serving = Serving::compile(config, &mut registries, &self.usage, Some(&self.oauth));
+        self.metrics.tokens().configured(serving.token_series());
         let before = self.serving.swap(Arc::new(serving));
         *self.before.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&before);
         self.configured.store(true, Ordering::Release);
@@ -138,6 +144,18 @@ impl App {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    /// Says which tokens end soon, and writes their last uses to the store. Call now and then.
+    pub async fn tend_tokens(&self) -> Result<(), StoreError> {
+        authenticate::warn_of_expiry(&self.serving.load_full(), Timestamp::now());
+        let uses = self.usage.unsaved();
+        if uses.is_empty() {
+            return Ok(());
+        }
+        self.store.record_token_uses(uses.clone()).await?;
+        self.usage.saved(&uses);
+        Ok(())
     }
 
     /// From now on `/readyz` fails, so that no new client is sent here.

@@ -7,10 +7,14 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::config::{Audit, Lifecycle, Limits, Membership, Scopes, ServerConfig, TenantConfig};
+use crate::config::{Audit, Lifecycle, Limits, Membership, ServerConfig, TenantConfig};
 use crate::scim::dialect::Dialect;
 use crate::scim::schema::{CustomSchemas, Registry};
 use crate::store::{Policy, TenantKey};
+use crate::telemetry::token_use::TokenSeries;
+
+use super::authenticate::bearer::Token;
+use super::authenticate::usage::Usage;
 
 use super::oauth::{OAuth, TenantOAuth};
 
@@ -51,16 +55,6 @@ pub struct Tenant {
     pub oauth: Option<TenantOAuth>,
 }
 
-/// A bearer token, known by its digest only.
-pub struct Token {
-    /// Its name, for logs.
-    pub name: Arc<str>,
-    /// SHA-256.
-    pub digest: [u8; 32],
-    /// What it allows.
-    pub scopes: Scopes,
-}
-
 impl Serving {
     /// No tenant at all.
     #[must_use]
@@ -68,11 +62,13 @@ impl Serving {
         Self { host: None, allowed: Vec::new(), trusted_proxies: Vec::new(), tenants: HashMap::new() }
     }
 
-    /// Compiles a configuration. Without `oauth` the tenants' OAuth 2.0 is left out.
+    /// Compiles a configuration; tokens keep what `usage` remembers of them. Without `oauth` the tenants' OAuth 2.0 is
+    /// left out.
     #[must_use]
     pub fn compile<'c>(
         config: &'c ServerConfig,
         registries: &mut Registries<'c>,
+        usage: &Usage,
         oauth: Option<&OAuth>,
     ) -> Self {
         let ServerConfig { endpoint: _, host, allowed_cidrs, trusted_proxies, tenants } = config;
@@ -80,7 +76,7 @@ impl Serving {
             .iter()
             .map(|tenant| {
                 let registry = registries.of_tenant(tenant);
-                (tenant.path.as_str().into(), Arc::new(Tenant::compile(tenant, registry, oauth)))
+                (tenant.path.as_str().into(), Arc::new(Tenant::compile(tenant, registry, usage, oauth)))
             })
             .collect();
         Self {
@@ -100,6 +96,22 @@ impl Serving {
     /// All tenants, in no order.
     pub fn tenants(&self) -> impl Iterator<Item = &Arc<Tenant>> {
         self.tenants.values()
+    }
+
+    /// The tokens of all tenants, for metrics.
+    #[must_use]
+    pub fn token_series(&self) -> Vec<TokenSeries> {
+        let mut tenants: Vec<_> = self.tenants().collect();
+        tenants.sort_by(|a, b| a.path.cmp(&b.path));
+        let tokens =
+            tenants.into_iter().flat_map(|tenant| tenant.tokens.iter().map(move |token| (tenant, token)));
+        let series = tokens.map(|(tenant, token)| TokenSeries {
+            tenant: Arc::clone(&tenant.key.0),
+            token: Arc::clone(&token.name),
+            expires_at: token.expires_at,
+            last_used: Arc::clone(&token.remembered.last_used),
+        });
+        series.collect()
     }
 
     /// Whether a client may call at all.
@@ -143,7 +155,12 @@ impl<'c> Registries<'c> {
 }
 
 impl Tenant {
-    fn compile(config: &TenantConfig, registry: Arc<Registry>, oauth: Option<&OAuth>) -> Self {
+    fn compile(
+        config: &TenantConfig,
+        registry: Arc<Registry>,
+        usage: &Usage,
+        oauth: Option<&OAuth>,
+    ) -> Self {
         let TenantConfig {
             name,
             path,
@@ -160,17 +177,7 @@ impl Tenant {
         } = config;
         let key = TenantKey(Arc::from(name.as_str()));
         let oauth = oauth.zip(oauth2.as_ref()).map(|(oauth, config)| oauth.tenant(&key, config));
-        let tokens = tokens
-            .iter()
-            .filter_map(|token| {
-                let digest = decode_sha256(&token.sha256);
-                if digest.is_none() {
-                    // The compiler of the configuration makes digests, so this is a broken file.
-                    tracing::error!(tenant = %name, token = %token.name, "digest is not 64 hexadecimal digits: the token is not accepted");
-                }
-                Some(Token { name: token.name.as_str().into(), digest: digest?, scopes: token.scopes })
-            })
-            .collect();
+        let tokens = tokens.iter().filter_map(|token| Token::compile(token, &key, usage)).collect();
         Self {
             key,
             path: path.as_str().into(),

@@ -14,6 +14,7 @@ pub mod metrics;
 mod plan;
 mod shape;
 pub mod sqlite;
+pub mod token_use;
 mod transaction;
 
 use std::net::IpAddr;
@@ -35,6 +36,8 @@ use crate::scim::resource::{Attributes, Load, Resource};
 use crate::scim::schema::ResourceType;
 
 use idempotency::{Keyed, Once, Recalled, Render};
+
+use self::token_use::TokenUse;
 
 /// A tenant's key in the store: `NAMESPACE/NAME` of its `ScimTenant`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -390,6 +393,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// Purges tenants that are not among `served` and were marked by [`Self::set_purge_on_removal`].
     async fn purge_removed(&self, served: &[TenantKey]) -> Result<Vec<TenantKey>, StoreError>;
+
+    /// The last uses of all tokens, as far as they were recorded.
+    async fn token_uses(&self) -> Result<Vec<TokenUse>, StoreError>;
+
+    /// Remembers last uses; one that is earlier than the one known changes nothing.
+    async fn record_token_uses(&self, uses: Vec<TokenUse>) -> Result<(), StoreError>;
 
     /// A secret of this store for signing cursors; every server on the same store gets the same.
     async fn cursor_key(&self) -> Result<[u8; 32], StoreError>;

@@ -15,6 +15,7 @@ use prometheus_client::registry::Registry;
 use super::audit::AuditMetrics;
 use super::leavers::LeaverMetrics;
 use super::oauth::OAuthMetrics;
+use super::token_use::TokenGauges;
 
 /// The server's metrics.
 pub struct Metrics {
@@ -25,6 +26,7 @@ pub struct Metrics {
     dialect_rules_missed: Family<RuleLabels, Counter>,
     idempotency: Family<ReplayLabels, Counter>,
     schema_duplicates: Family<DuplicateLabels, Gauge>,
+    tokens: TokenGauges,
     generation: Gauge,
     tenants: Gauge,
     connections: Gauge,
@@ -146,6 +148,8 @@ impl Metrics {
         audit.register(&mut registry);
         let leavers = LeaverMetrics::default();
         leavers.register(&mut registry);
+        let tokens = TokenGauges::default();
+        registry.register_collector(Box::new(tokens.clone()));
         others(&mut registry);
         Self {
             registry,
@@ -155,6 +159,7 @@ impl Metrics {
             dialect_rules_missed,
             idempotency,
             schema_duplicates,
+            tokens,
             generation,
             tenants,
             connections,
@@ -222,6 +227,12 @@ impl Metrics {
     pub fn configured(&self, tenants: usize) {
         self.generation.inc();
         self.tenants.set(i64::try_from(tenants).unwrap_or(i64::MAX));
+    }
+
+    /// The gauges of bearer tokens.
+    #[must_use]
+    pub fn tokens(&self) -> &TokenGauges {
+        &self.tokens
     }
 
     /// Open connections.

@@ -9,4 +9,5 @@ pub mod leavers;
 pub mod logs;
 pub mod metrics;
 pub mod oauth;
+pub mod token_use;
 pub mod writer;

@@ -10,6 +10,7 @@ use scim_operator::scim::schema::ResourceType;
 use scim_operator::server::connection::ConnectionLimits;
 use scim_operator::store::audit::{self, Changes, FeedError, Pruned, Retention};
 use scim_operator::store::idempotency::{Keyed, Once, Recalled, Render};
+use scim_operator::store::token_use::TokenUse;
 use scim_operator::store::{
     LeaverFigures, Listing, Prepared, Query, Retained, Store, StoreError, TenantKey, UnitResult, Write,
 };
@@ -88,6 +89,12 @@ impl Store for Failing {
         self.fail()
     }
     async fn purge_removed(&self, _: &[TenantKey]) -> Result<Vec<TenantKey>, StoreError> {
+        self.fail()
+    }
+    async fn token_uses(&self) -> Result<Vec<TokenUse>, StoreError> {
+        Ok(Vec::new())
+    }
+    async fn record_token_uses(&self, _: Vec<TokenUse>) -> Result<(), StoreError> {
         self.fail()
     }
     async fn cursor_key(&self) -> Result<[u8; 32], StoreError> {

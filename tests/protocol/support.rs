@@ -49,6 +49,7 @@ impl Write for LogLines {
 
 /// A server of the tenants `acme` (Strict) and `globex` (Generic); a tenant's token is `TENANT-token`.
 pub(crate) struct Server {
+    store: Arc<dyn Store>,
     pub(crate) address: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) app: Arc<App>,
@@ -89,7 +90,14 @@ pub(crate) fn tenant(path: &str, identity_provider: Dialect) -> TenantConfig {
 
 pub(crate) fn token(text: &str) -> TokenDigest {
     let hex = |digest: &[u8]| digest.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
-    TokenDigest { name: format!("name of {text}"), sha256: hex(&Sha256::digest(text)), scopes: Scopes::ALL }
+    TokenDigest {
+        name: format!("name of {text}"),
+        sha256: hex(&Sha256::digest(text)),
+        scopes: Scopes::ALL,
+        not_before: None,
+        expires_at: None,
+        replaced_at: None,
+    }
 }
 
 impl Server {
@@ -113,7 +121,7 @@ impl Server {
         let lines = LogLines::default();
         let writer = LogWriter::spawn(Box::new(lines.clone())).unwrap();
         let access_log = AccessLog::new(writer.clone(), LogFormat::Json);
-        let app = App::new(store, Metrics::new(|_| {}), access_log).await.unwrap();
+        let app = App::new(Arc::clone(&store), Metrics::new(|_| {}), access_log).await.unwrap();
         app.apply(config).await.unwrap();
         let (stop, stopped) = watch::channel(false);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -122,7 +130,12 @@ impl Server {
         let scim = tokio::spawn(serve_scim(Arc::clone(&app), listener, limits, stopped.clone()));
         tokio::spawn(serve_admin(Arc::clone(&app), admin_listener, stopped));
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { address, admin, app, client, lines, writer, stop, scim, _data: data }
+        Self { store, address, admin, app, client, lines, writer, stop, scim, _data: data }
+    }
+
+    /// Another server on the same store, which has only that to remember.
+    pub(crate) async fn again(&self) -> Self {
+        Self::on(Arc::clone(&self.store), None, &config(), ConnectionLimits::default()).await
     }
 
     pub(crate) fn stop(&self) {

@@ -1,10 +1,14 @@
 //! What a bearer token allows, and for how long.
 
-use scim_operator::config::{Scope, Scopes};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use scim_operator::config::{Scope, Scopes, ServerConfig, TokenDigest};
+use scim_operator::scim::dialect::Dialect;
 use scim_operator::server::connection::ConnectionLimits;
 use serde_json::json;
 
-use crate::support::{BULK, RequestExt, SEARCH, Server, USER, config, patch, token};
+use crate::support::{BULK, Reply, RequestExt, SEARCH, Server, USER, config, patch, tenant, token};
 
 /// `acme` with a token for each set of scopes: `reads`, `writes`, `nothing` and the usual ones.
 async fn server() -> Server {
@@ -14,7 +18,7 @@ async fn server() -> Server {
         ("writes", [Scope::Write].into_iter().collect()),
         ("nothing", Scopes::NONE),
     ] {
-        config.tenants[0].tokens.push(scim_operator::config::TokenDigest { scopes, ..token(text) });
+        config.tenants[0].tokens.push(TokenDigest { scopes, ..token(text) });
     }
     Server::with(&config, ConnectionLimits::default()).await
 }
@@ -87,4 +91,120 @@ async fn scope_is_asked_for_before_the_body_is_read_and_after_the_path() {
     assert_eq!(broken.reply().await.status, 403);
     let nowhere = server.anonymous("POST", &url("/Nowhere")).bearer_auth("reads");
     assert_eq!(nowhere.reply().await.status, 404);
+}
+
+fn soon(milliseconds: i64) -> Timestamp {
+    Timestamp::from_millisecond(Timestamp::now().as_millisecond() + milliseconds).unwrap()
+}
+
+async fn by(server: &Server, tenant: &str, authorization: &str) -> Reply {
+    let url = format!("{}/Users", server.base(tenant));
+    server.anonymous("GET", &url).header("authorization", authorization).reply().await
+}
+
+#[tokio::test]
+async fn token_begins_and_ends_by_the_clock_alone() {
+    let mut config = config();
+    let (begin, end) = (soon(400), soon(800));
+    config.tenants[0].tokens.push(TokenDigest {
+        not_before: Some(begin),
+        expires_at: Some(end),
+        ..token("brief")
+    });
+    let server = Server::with(&config, ConnectionLimits::default()).await;
+    let early = by(&server, "acme", "Bearer brief").await;
+    assert_eq!(early.error(), format!("401: not authenticated: the token is accepted from {begin} on"));
+    tokio::time::sleep(Duration::from_millis(450)).await;
+    let answer = by(&server, "acme", "Bearer brief").await;
+    assert!(answer.status == 200 || Timestamp::now() >= end, "{}", answer.text);
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    let late = by(&server, "acme", "Bearer brief").await;
+    let detail = format!("the token has expired at {end}; configure the tenant's new token");
+    assert_eq!(late.error(), format!("401: not authenticated: {detail}"));
+    let challenge = format!("Bearer realm=\"scim\", error=\"invalid_token\", error_description=\"{detail}\"");
+    assert_eq!(late.header("www-authenticate"), Some(challenge.as_str()));
+}
+
+/// `okta` and `acme` (Strict), each with an expired token, and one that stands in two places.
+fn expired() -> ServerConfig {
+    let mut config = config();
+    config.tenants.push(tenant("okta", Dialect::Okta));
+    for tenant in &mut config.tenants {
+        tenant.tokens.push(TokenDigest { expires_at: Some(soon(-1000)), ..token("ended") });
+        tenant.tokens.push(TokenDigest { expires_at: Some(soon(-1000)), ..token("moved") });
+        tenant.tokens.insert(0, token("moved"));
+    }
+    config
+}
+
+#[tokio::test]
+async fn only_who_has_an_expired_token_learns_that_it_has_expired() {
+    let server = Server::with(&expired(), ConnectionLimits::default()).await;
+    let (wrong, nobody) =
+        (by(&server, "acme", "Bearer wrong").await, by(&server, "nobody", "Bearer ended").await);
+    assert_eq!(wrong.text, nobody.text);
+    assert!(!wrong.text.contains("expired"));
+    assert!(by(&server, "acme", "Bearer ended").await.text.contains("has expired at"));
+    // Without `Bearer` it is a token only where the dialect takes it as one.
+    assert!(by(&server, "okta", "ended").await.text.contains("has expired at"));
+    let bare = by(&server, "acme", "ended").await;
+    assert_eq!((bare.status, bare.text), (401, by(&server, "acme", "wrong").await.text));
+}
+
+#[tokio::test]
+async fn token_in_two_places_is_good_while_one_of_them_is() {
+    let server = Server::with(&expired(), ConnectionLimits::default()).await;
+    assert_eq!(by(&server, "acme", "Bearer moved").await.status, 200);
+    assert_eq!(by(&server, "okta", "moved").await.status, 200);
+}
+
+async fn series(server: &Server) -> Vec<String> {
+    let metrics = server.anonymous("GET", &format!("http://{}/metrics", server.admin)).reply().await.text;
+    metrics.lines().filter(|line| line.starts_with("scim_token_")).map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn metrics_tell_last_use_and_end_of_the_tokens_that_are_configured() {
+    let mut config = config();
+    config.tenants[0]
+        .tokens
+        .push(TokenDigest { expires_at: Some("2100-01-01T00:00:00Z".parse().unwrap()), ..token("next") });
+    let server = Server::with(&config, ConnectionLimits::default()).await;
+    let expiry =
+        r#"scim_token_expiry_timestamp_seconds{tenant="identity/acme",token="name of next"} 4102444800"#;
+    assert_eq!(series(&server).await, [expiry], "a token that was never used has no last use");
+    let before = Timestamp::now().as_second();
+    assert_eq!(by(&server, "acme", "Bearer next").await.status, 200);
+    assert_eq!(by(&server, "acme", "Bearer wrong").await.status, 401);
+    let found = series(&server).await;
+    let (used, second) = found[0].rsplit_once(' ').unwrap();
+    assert_eq!(
+        used,
+        r#"scim_token_last_used_timestamp_seconds{tenant="identity/acme",token="name of next"}"#
+    );
+    assert!((before..=Timestamp::now().as_second()).contains(&second.parse().unwrap()), "{second}");
+    assert_eq!((found.len(), found[1].as_str()), (2, expiry));
+
+    // A new configuration keeps what is known of the tokens that stay, whatever their name is now.
+    config.tenants[0].tokens = vec![TokenDigest { name: "token".to_owned(), ..token("next") }];
+    server.app.apply(&config).await.unwrap();
+    assert_eq!(
+        series(&server).await,
+        [format!(
+            "scim_token_last_used_timestamp_seconds{{tenant=\"identity/acme\",token=\"token\"}} {second}"
+        )]
+    );
+    config.tenants[0].tokens.clear();
+    server.app.apply(&config).await.unwrap();
+    assert_eq!(series(&server).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn last_use_survives_a_restart_once_it_was_tended() {
+    let server = Server::start().await;
+    server.get("/Users").await;
+    let known = series(&server).await;
+    server.app.tend_tokens().await.unwrap();
+    let again = server.again().await;
+    assert_eq!(series(&again).await, known);
 }

@@ -122,6 +122,7 @@ macro_rules! suite {
             schemas::newly_required_attribute_does_not_block_other_patches,
             schemas::values_that_no_longer_fit_are_still_read,
             schemas::removed_resource_type_keeps_its_resources,
+            tenants::last_uses_of_tokens_only_move_forward,
             property::lists_equal_filters_in_memory,
             laws::members_are_those_of_the_model,
         );

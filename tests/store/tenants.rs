@@ -1,7 +1,9 @@
 //! Tenants are walls; what becomes of their data; and the store's own life.
 
+use jiff::Timestamp;
 use scim_operator::scim::resource::Load;
-use scim_operator::store::StoreError;
+use scim_operator::store::token_use::{Fingerprint, TokenUse};
+use scim_operator::store::{StoreError, TenantKey};
 use serde_json::json;
 
 use crate::backend::Backend;
@@ -97,4 +99,30 @@ pub(crate) async fn closed_store_says_so(backend: &Backend) {
     closing(store.write(&acme.key, write(Vec::new())).await.unwrap_err());
     closing(store.tenants().await.unwrap_err());
     closing(store.set_purge_on_removal(&acme.key, true).await.unwrap_err());
+}
+
+pub(crate) async fn last_uses_of_tokens_only_move_forward(backend: &Backend) {
+    let (acme, zeta) = (tenant_key("identity/acme"), tenant_key("identity/zeta"));
+    let used = |tenant: &TenantKey, token: u8, second| TokenUse {
+        tenant: tenant.clone(),
+        token: Fingerprint([token; 8]),
+        last_used: Timestamp::from_second(second).unwrap(),
+    };
+    let store = &backend.store;
+    assert_eq!(store.token_uses().await.unwrap(), []);
+    let year = 365 * 86_400;
+    store.record_token_uses(vec![used(&acme, 1, year), used(&zeta, 1, year)]).await.unwrap();
+    store.record_token_uses(vec![used(&acme, 1, year - 5), used(&acme, 2, year + 5)]).await.unwrap();
+    let known = [used(&acme, 1, year), used(&acme, 2, year + 5), used(&zeta, 1, year)];
+    assert_eq!(store.token_uses().await.unwrap(), known);
+
+    store.set_purge_on_removal(&zeta, true).await.unwrap();
+    store.purge_removed(std::slice::from_ref(&acme)).await.unwrap();
+    assert_eq!(store.token_uses().await.unwrap(), known[..2]);
+    store.record_token_uses(vec![used(&acme, 3, 3 * year)]).await.unwrap();
+    assert_eq!(
+        store.token_uses().await.unwrap(),
+        [used(&acme, 3, 3 * year)],
+        "what is very old is forgotten"
+    );
 }

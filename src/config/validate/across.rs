@@ -2,9 +2,11 @@
 
 use std::collections::{HashMap, hash_map::Entry};
 
+use jiff::Timestamp;
+
 use crate::{
     config::{
-        compile,
+        compile, credentials,
         findings::Finding,
         oauth2,
         objects::{Located, Object, Objects, SecretIndex},
@@ -14,8 +16,8 @@ use crate::{
 
 use super::schemas;
 
-/// All findings between objects.
-pub(super) fn check(objects: &Objects) -> Vec<Finding> {
+/// All findings between objects; with the time, also about tokens that end.
+pub(super) fn check(objects: &Objects, now: Option<Timestamp>) -> Vec<Finding> {
     let mut findings = Vec::new();
     duplicates(&objects.endpoints, &mut findings);
     duplicates(&objects.tenants, &mut findings);
@@ -27,14 +29,9 @@ pub(super) fn check(objects: &Objects) -> Vec<Finding> {
         if objects.endpoint_of(&tenant.object).is_none() {
             findings.extend(endpoint_missing(tenant, objects));
         }
-        // A Secret that is not among the manifests may be in the cluster, or is made.
-        for reference in compile::token_references(&tenant.object) {
-            if secrets.get(tenant.object.namespace(), &reference.secret).is_some() {
-                match compile::digest(tenant, &reference, &secrets) {
-                    Ok((_, warning)) => findings.extend(warning),
-                    Err(finding) => findings.push(*finding),
-                }
-            }
+        findings.extend(credentials::check(tenant, &secrets));
+        if let Some(now) = now {
+            findings.extend(credentials::expiring(tenant, now));
         }
     }
     for tenant in &objects.tenants {

@@ -3,6 +3,7 @@
 //! Unknown fields are refused (strict field validation, which is what `kubectl apply` asks for) and dropped from
 //! the value; a `null` where none is allowed is an absent field.
 
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::{super::yaml, suggest::nearest};
@@ -67,6 +68,11 @@ impl Walk<'_, '_> {
                     self.error(path, "length", "must not be empty");
                 } else if let Some(min) = schema["minLength"].as_u64().filter(|min| length < *min) {
                     self.error(path, "length", format!("must have at least {min} characters, not {length}"));
+                }
+                if schema["format"] == "date-time" && text.parse::<Timestamp>().is_err() {
+                    let finding = Finding::error("date-time", format!("must be a time, not {text:?}"));
+                    let hint = "write it as in RFC 3339, with the time of day and Z or an offset: 2026-12-01T00:00:00Z";
+                    (self.report)(path, false, finding.hint(hint));
                 }
                 if let Some(max) = schema["maxLength"].as_u64().filter(|max| length > *max) {
                     self.error(path, "length", format!("must have at most {max} characters, not {length}"));

@@ -4,12 +4,15 @@
 //! A wrong credential and a tenant that does not exist take the same way and get the same answer:
 //! nobody learns from outside which tenants there are.
 
-mod bearer;
+pub mod bearer;
+mod expiry;
+pub mod usage;
 
 use std::sync::Arc;
 
 use hyper::HeaderMap;
 use hyper::header::AUTHORIZATION;
+use jiff::Timestamp;
 
 use crate::config::{Scope, Scopes};
 use crate::scim::dialect::Rule;
@@ -98,6 +101,15 @@ pub async fn authenticate(
         )),
         Err(rejection) => {
             Err(rejection.advice().map_or(wrong, |advice| Challenge::invalid_token(advice).into()))
+        }
+    }
+}
+
+/// Warns of the tokens of all tenants that end soon, and of those that have.
+pub(super) fn warn_of_expiry(serving: &Serving, now: Timestamp) {
+    for tenant in serving.tenants() {
+        for token in &tenant.tokens {
+            expiry::warn(&tenant.key.0, token, now);
         }
     }
 }

@@ -15,6 +15,7 @@ mod reader;
 mod rows;
 mod schema;
 mod shape;
+mod token_use;
 mod transaction;
 mod walk;
 mod writer;
@@ -43,6 +44,7 @@ use super::{
 };
 use crate::scim::resource::{Load, Related, Resource};
 use crate::scim::schema::ResourceType;
+use crate::store::token_use::TokenUse;
 
 /// A store in one SQLite database, `scim.db` in its data directory.
 pub struct SqliteStore {
@@ -247,6 +249,14 @@ impl Store for SqliteStore {
 
     async fn purge_removed(&self, served: &[TenantKey]) -> Result<Vec<TenantKey>, StoreError> {
         purge::purge_removed(&self.writer, &self.tenants, &self.shapes, served).await
+    }
+
+    async fn token_uses(&self) -> Result<Vec<TokenUse>, StoreError> {
+        self.read(true, |connection, _| Ok(token_use::all(connection)?)).await
+    }
+
+    async fn record_token_uses(&self, uses: Vec<TokenUse>) -> Result<(), StoreError> {
+        token_use::record(&self.writer, uses).await
     }
 
     async fn cursor_key(&self) -> Result<[u8; 32], StoreError> {

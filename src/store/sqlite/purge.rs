@@ -74,6 +74,7 @@ fn detach(connection: &Connection, served: &HashSet<TenantKey>) -> Sql<Vec<Tenan
     let removed: Vec<_> = names.into_iter().filter(|tenant| !served.contains(tenant)).collect();
     for tenant in &removed {
         connection.execute("UPDATE tenant SET name = NULL WHERE name = ?1", [&*tenant.0])?;
+        connection.execute("DELETE FROM token_use WHERE tenant = ?1", [&*tenant.0])?;
     }
     Ok(removed)
 }

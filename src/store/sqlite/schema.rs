@@ -22,6 +22,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_audit.sql"),
     include_str!("migrations/0004_leavers.sql"),
     include_str!("migrations/0005_shape.sql"),
+    include_str!("migrations/0006_token_use.sql"),
 ];
 
 /// Opens the one connection that writes, and brings the schema up to date.
@@ -169,6 +170,7 @@ mod tests {
         r#"
         INSERT INTO shape VALUES (1, 'User', '{"indexes":["User.userName","User.externalId","User.displayName","User.emails.value"],"leaving":[],"attributes":[],"duplicates":{}}');
         "#,
+        "INSERT INTO token_use VALUES ('identity/acme', x'0102030405060708', 1000);",
     ];
 
     #[tokio::test]
