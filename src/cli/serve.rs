@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 use crate::config::ServerConfig;
 use crate::config::follow::follow;
-use crate::config::manifests::{GeneratedSecret, LoadError, Loaded, Options, load};
+use crate::config::manifests::{GeneratedSecret, LoadError, Loaded, Options, RotatedToken, load};
 use crate::server::App;
 use crate::server::audit::prune_audit_logs;
 use crate::server::connection::{ConnectionLimits, serve_admin, serve_scim};
@@ -60,7 +60,7 @@ pub struct Arguments {
     /// Address and port of the SCIM server
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", value_parser = address)]
     pub listen: SocketAddr,
-    /// Address and port of /livez, /readyz and /metrics
+    /// Address and port of /livez, /readyz, /metrics and /tokens
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090", value_parser = address)]
     pub admin: SocketAddr,
     /// The `ScimEndpoint` to serve, when the folder has several
@@ -126,7 +126,7 @@ fn refuse(error: &dyn std::error::Error, exit: Exit) -> ExitCode {
 async fn serve(
     ports: [TcpListener; 2],
     options: Options,
-    loaded: Loaded,
+    mut loaded: Loaded,
     writer: &LogWriter,
     access_log: AccessLog,
     people: Option<LogWriter>,
@@ -154,7 +154,9 @@ async fn serve(
     let control = control(&options.data);
     let announce = Announce { address, people };
     apply(&app, &loaded.config, &Handle::current()).await?;
+    loaded.publish()?;
     announce.served(&loaded);
+    announce.rotated(&loaded.rotated, true);
 
     let (stop, stopped) = watch::channel(false);
     let (stop_admin, admin_stopped) = watch::channel(false);
@@ -167,12 +169,18 @@ async fn serve(
     let follower = {
         let (app, runtime) = (Arc::clone(&app), Handle::current());
         follow(options, &loaded, move |changed| match changed {
-            Ok(loaded) => match runtime.block_on(apply(&app, &loaded.config, &runtime)) {
-                Ok(()) => announce.served(&loaded),
-                Err(error) => {
+            Ok(mut loaded) => {
+                if let Err(error) = runtime.block_on(apply(&app, &loaded.config, &runtime)) {
                     tracing::error!(%error, "the store is not ready for the edit, the last good configuration serves on; edit again when it is");
+                    return;
                 }
-            },
+                if let Err(error) = loaded.publish() {
+                    tracing::error!(%error, "a new token is not in its place; the old one works on, and it is tried again");
+                    return;
+                }
+                announce.served(&loaded);
+                announce.rotated(&loaded.rotated, false);
+            }
             Err(error) => {
                 tracing::error!("the edit is not applied, the last good configuration serves on:\n{error}");
             }
@@ -284,6 +292,26 @@ impl Announce {
         for GeneratedSecret { tenant, tenant_path, token_file } in generated {
             let try_it = self.curl(tenant_path, token_file);
             tracing::info!(tenant, token_file = %token_file.display(), try_it, "made a bearer token");
+        }
+    }
+
+    /// Says where the new tokens are: once when they come, and again at each start while the old ones work.
+    fn rotated(&self, rotated: &[RotatedToken], all: bool) {
+        for RotatedToken { tenant, tenant_path, token_file, previous_expires_at, just_now } in rotated {
+            if !(all || *just_now) {
+                continue;
+            }
+            if let Some(people) = &self.people {
+                let line = format!(
+                    "  The bearer token of {tenant} was replaced: {}\n  \
+                     Give it to the identity provider; the old one works until {previous_expires_at}. Try it:\n    {}\n\n",
+                    token_file.display(),
+                    self.curl(tenant_path, token_file)
+                );
+                people.write_lines(line.as_bytes());
+            } else {
+                tracing::info!(tenant, token_file = %token_file.display(), old_token_works_until = %previous_expires_at, "replaced a bearer token: give the new one to the identity provider");
+            }
         }
     }
 

@@ -2,6 +2,8 @@
 //!
 //! No token leaves this file, and no finding shows one.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
@@ -19,6 +21,9 @@ const MIN_TOKEN_LENGTH: usize = 16;
 
 /// The field of more tokens.
 const TOKENS: &str = "spec.authentication.bearer.tokens";
+
+/// The field of the rotation.
+const ROTATION: &str = "spec.authentication.bearer.rotation";
 
 /// Ahead of a token's end, from when a person is told.
 const SOON: jiff::SignedDuration = jiff::SignedDuration::from_hours(30 * 24);
@@ -72,6 +77,48 @@ pub(super) fn expiring(tenant: &Located<ScimTenant>, now: Timestamp) -> Vec<Find
         findings.push(tenant.finding(&format!("{TOKENS}[{index}].expiresAt"), finding));
     }
     findings
+}
+
+/// Warns of a rotation of a Secret that is not ours to change.
+pub(super) fn rotation_without_effect(
+    tenant: &Located<ScimTenant>,
+    secrets: &SecretIndex<'_>,
+    made: Option<&str>,
+) -> Option<Finding> {
+    rotation(tenant)?;
+    let secret = secrets.get(tenant.object.namespace(), &tenant.object.token_secret()?)?;
+    let place = secret.place("")?;
+    if made.is_some_and(|made| place.file.starts_with(made)) {
+        return None;
+    }
+    let message = format!("has no effect: {} is yours, and we rotate only what we make", secret.id_and_place());
+    let hint = "remove rotation and replace the token with authentication.bearer.tokens, or remove the Secret and let one be made";
+    let finding = Finding::warning("rotation-without-effect", message).hint(hint);
+    Some(tenant.finding(ROTATION, finding))
+}
+
+/// Finds tenants that share a Secret and want it rotated differently.
+pub(super) fn rotations_that_differ(tenants: &[Located<ScimTenant>]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut seen: HashMap<(&str, String), &Located<ScimTenant>> = HashMap::new();
+    for tenant in tenants {
+        let (Some(wanted), Some(secret)) = (rotation(tenant), tenant.object.token_secret()) else { continue };
+        let first = *seen.entry((tenant.object.namespace(), secret.clone())).or_insert(tenant);
+        if rotation(first) != Some(wanted) {
+            let message = format!(
+                "the Secret {secret} is also that of {}, which rotates it differently",
+                first.id_and_place()
+            );
+            let finding = Finding::error("rotation-differs", message)
+                .hint("write the same rotation for both, or give each a Secret of its own");
+            findings.push(tenant.finding(ROTATION, finding));
+        }
+    }
+    findings
+}
+
+fn rotation(tenant: &Located<ScimTenant>) -> Option<&crd::Rotation> {
+    tenant.object.spec.authentication.bearer.as_ref()?.rotation.as_ref()
 }
 
 type Digested = Result<(TokenDigest, Option<Finding>), Box<Finding>>;

@@ -15,6 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::{SignedDuration, Timestamp};
 use notify::{Event, EventKind, RecursiveMode, Watcher, event::ModifyKind};
 
 use super::{
@@ -30,6 +31,8 @@ const QUIET: Duration = Duration::from_millis(100);
 const AT_MOST: Duration = Duration::from_millis(500);
 /// How often to look when no watch says so.
 const RESCAN: Duration = Duration::from_secs(3);
+/// When to try again to put in place what could not be.
+const RETRY: SignedDuration = SignedDuration::from_secs(60);
 
 /// A folder that is followed until this is dropped.
 pub struct Follower {
@@ -45,7 +48,8 @@ enum Signal {
 /// Follows the folder of `options`, from which `loaded` was loaded.
 ///
 /// `changed` is called, on a thread of the follower's own, with the new configuration or with why there is none; not
-/// when an edit changes nothing, and once for an error that stays.
+/// when an edit changes nothing, and once for an error that stays. It puts what was made in place
+/// ([`Loaded::publish`]); a token that is rotated is a change that nobody edited.
 ///
 /// # Panics
 /// When the system cannot start a thread.
@@ -61,7 +65,12 @@ where
         replaced: Arc::default(),
     };
     let mut state =
-        State { options, files: None, outcome: Ok((loaded.config.clone(), loaded.warnings.clone())) };
+        State {
+            options,
+            files: None,
+            next: loaded.next,
+            outcome: Ok((loaded.config.clone(), loaded.warnings.clone())),
+        };
     let thread = thread::Builder::new()
         .name("follow-manifests".to_owned())
         .spawn(move || {
@@ -71,7 +80,7 @@ where
                 if let Some(outcome) = state.look() {
                     changed(outcome);
                 }
-                if !wait(&received) {
+                if !wait(&received, state.pause(Timestamp::now())) {
                     return;
                 }
             }
@@ -91,8 +100,8 @@ impl Drop for Follower {
 }
 
 /// Waits until it is time to look; false when it is time to stop.
-fn wait(received: &Receiver<Signal>) -> bool {
-    match received.recv_timeout(RESCAN) {
+fn wait(received: &Receiver<Signal>, pause: Duration) -> bool {
+    match received.recv_timeout(pause) {
         Err(RecvTimeoutError::Timeout) => return true,
         Ok(Signal::Look) => {}
         Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
@@ -112,16 +121,26 @@ fn wait(received: &Receiver<Signal>) -> bool {
 struct State {
     options: Options,
     files: Option<Vec<File>>,
+    /// When there is something to do although no file was changed.
+    next: Option<Timestamp>,
     outcome: Result<(ServerConfig, Vec<Finding>), String>,
 }
 
 impl State {
+    /// How long to wait for an edit before the next look.
+    fn pause(&self, now: Timestamp) -> Duration {
+        let until = |next: Timestamp| Duration::try_from(next.duration_since(now)).unwrap_or_default();
+        self.next.map_or(RESCAN, |next| until(next).min(RESCAN))
+    }
+
     /// Reads the folder; gives what came of it when that is something new.
     fn look(&mut self) -> Option<Result<Loaded, LoadError>> {
+        let now = Timestamp::now();
+        let is_due = self.next.is_some_and(|next| next <= now);
         let result = match read_files(&self.options) {
-            Ok(files) if self.files.as_ref() == Some(&files) => return None,
+            Ok(files) if self.files.as_ref() == Some(&files) && !is_due => return None,
             Ok(files) => {
-                let result = load_files(&self.options, &files);
+                let result = load_files(&self.options, &files, now);
                 self.files = Some(files);
                 result
             }
@@ -129,6 +148,15 @@ impl State {
                 self.files = None;
                 Err(error)
             }
+        };
+        self.next = match &result {
+            Ok(loaded) if loaded.is_unpublished() => {
+                // Once it is in place the files differ from those just read, and are read again.
+                let retry = now.checked_add(RETRY).ok();
+                [retry, loaded.next].into_iter().flatten().min()
+            }
+            Ok(loaded) => loaded.next,
+            Err(_) => None,
         };
         let outcome = match &result {
             Ok(loaded) => Ok((loaded.config.clone(), loaded.warnings.clone())),
@@ -230,11 +258,14 @@ mod tests {
             fs::create_dir(&manifests).unwrap();
             prepare(&manifests);
             let options = Options { manifests, data: root.path().join("data"), endpoint: None };
-            let loaded = load(&options).unwrap();
+            let mut loaded = load(&options).unwrap();
+            loaded.publish().unwrap();
             let (send, events) = mpsc::channel();
             let follower = follow(options, &loaded, move |result| {
-                let result = result
-                    .map(|loaded| loaded.config.tenants.into_iter().map(|tenant| tenant.path).collect());
+                let result = result.map(|mut loaded| {
+                    loaded.publish().unwrap();
+                    loaded.config.tenants.into_iter().map(|tenant| tenant.path).collect()
+                });
                 send.send(result.map_err(|error| error.to_string())).unwrap();
             });
             // The first watch is set before the first look; give it its time.

@@ -1,7 +1,8 @@
 //! A folder of manifests, read and compiled: what `serve --manifests DIR` serves.
 //!
-//! Secrets come from the folder, then from those made on an earlier run. A tenant without one gets one made, but only
-//! when everything else is right: an error changes nothing.
+//! Secrets come from the folder, then from those made on an earlier run. A tenant without one gets one made, and one
+//! that was made is rotated where its tenant asks for it, but only when everything else is right: an error changes
+//! nothing. What is made takes its place in [`Loaded::publish`], once its tokens are accepted.
 
 use std::{
     collections::HashSet,
@@ -9,14 +10,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use jiff::Timestamp;
+
 use super::{
     ServerConfig,
     compile::{admit, compile},
     findings::{self, Finding, has_errors},
-    objects::{Located, Object, Objects, SecretIndex},
-    tokens::{self, NewSecret},
+    made::Made,
+    objects::{Located, Object, Objects},
+    tokens::{self, Prepared},
     validate::{self, File},
-    yaml::Source,
 };
 use crate::crd::ScimEndpoint;
 
@@ -38,8 +41,48 @@ pub struct Loaded {
     pub config: ServerConfig,
     /// The bearer Secrets that were made just now.
     pub generated: Vec<GeneratedSecret>,
+    /// The tokens that are being rotated: the old one still works.
+    pub rotated: Vec<RotatedToken>,
+    /// When to load again at the latest, although no manifest was changed: a token is to be rotated, or ends.
+    pub next: Option<Timestamp>,
+    /// What lies ready to be put in place.
+    prepared: Vec<Prepared>,
     /// What is probably not meant, but is no error.
     pub warnings: Vec<Finding>,
+}
+
+impl Loaded {
+    /// Puts the Secrets that were made or rotated in place. Call when the tokens in `config` are accepted: from now on
+    /// a person can find them.
+    pub fn publish(&mut self) -> Result<(), LoadError> {
+        for prepared in self.prepared.drain(..) {
+            prepared
+                .publish()
+                .map_err(|error| LoadError::Unwritable { path: prepared.file.clone(), error })?;
+        }
+        Ok(())
+    }
+
+    /// Whether [`Self::publish`] has something to do.
+    #[must_use]
+    pub fn is_unpublished(&self) -> bool {
+        !self.prepared.is_empty()
+    }
+}
+
+/// A token that was replaced, and still works. In the file the new one stands after `  token: `.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RotatedToken {
+    /// `NAMESPACE/NAME` of the tenant.
+    pub tenant: String,
+    /// The tenant's path.
+    pub tenant_path: String,
+    /// The Secret manifest.
+    pub token_file: PathBuf,
+    /// Until when the old token works.
+    pub previous_expires_at: Timestamp,
+    /// It was replaced just now, not on an earlier load.
+    pub just_now: bool,
 }
 
 /// A bearer Secret that was made. In its file the token stands after `  token: `.
@@ -97,7 +140,7 @@ fn render(findings: &[Finding]) -> String {
 
 /// Reads, checks and compiles a folder.
 pub fn load(options: &Options) -> Result<Loaded, LoadError> {
-    load_files(options, &read_files(options)?)
+    load_files(options, &read_files(options)?, Timestamp::now())
 }
 
 /// All manifests of [`Options`]: those of the folder, then the Secrets made earlier.
@@ -113,7 +156,7 @@ pub(super) fn read_files(options: &Options) -> Result<Vec<File>, LoadError> {
 }
 
 /// Checks and compiles manifests that were read.
-pub(super) fn load_files(options: &Options, files: &[File]) -> Result<Loaded, LoadError> {
+pub(super) fn load_files(options: &Options, files: &[File], now: Timestamp) -> Result<Loaded, LoadError> {
     let (mut objects, mut findings) = validate::read(files);
     // A Secret of the folder stands before one made earlier, which is no duplicate but out of use.
     let made = tokens::folder(&options.data).display().to_string();
@@ -122,23 +165,19 @@ pub(super) fn load_files(options: &Options, files: &[File]) -> Result<Loaded, Lo
         let is_made = secret.place("").is_some_and(|place| place.file.starts_with(&made));
         seen.insert(secret.object.key()) || !is_made
     });
-    findings.extend(validate::across(&objects));
+    findings.extend(validate::across(&objects, Some(&made)));
     findings::sort(&mut findings);
     if has_errors(&findings) {
         return Err(LoadError::Findings(findings));
     }
     let endpoint = choose(options, &objects)?;
-    let new = missing_secrets(options, endpoint, &objects)?;
+    let (tenants, _) = admit(endpoint, &objects.tenants);
     let mut secrets = objects.secrets.clone();
-    secrets.extend(new.iter().map(|new| Located { object: new.secret.clone(), source: Source::default() }));
+    let made = Made::make(&options.data, now, &tenants, &objects, &mut secrets)?;
     let (config, _) = compile(endpoint, &objects.tenants, &secrets).map_err(LoadError::Findings)?;
-    let mut generated = Vec::new();
-    for new in new {
-        new.write().map_err(|error| LoadError::Unwritable { path: new.file.clone(), error })?;
-        let NewSecret { tenant, tenant_path, file, .. } = new;
-        generated.push(GeneratedSecret { tenant, tenant_path, token_file: file });
-    }
-    Ok(Loaded { config, generated, warnings: findings })
+    let Made { prepared, generated, rotated, next, warnings } = made;
+    findings.extend(warnings);
+    Ok(Loaded { config, generated, rotated, next, prepared, warnings: findings })
 }
 
 fn choose<'a>(options: &Options, objects: &'a Objects) -> Result<&'a Located<ScimEndpoint>, LoadError> {
@@ -152,28 +191,6 @@ fn choose<'a>(options: &Options, objects: &'a Objects) -> Result<&'a Located<Sci
             .find(|endpoint| endpoint.object.key() == *asked)
             .ok_or_else(|| LoadError::UnknownEndpoint { asked: asked.clone(), there: there() }),
     }
-}
-
-/// Makes, without writing them, the bearer Secrets that no manifest holds. Two tenants may share one.
-fn missing_secrets(
-    options: &Options,
-    endpoint: &Located<ScimEndpoint>,
-    objects: &Objects,
-) -> Result<Vec<NewSecret>, LoadError> {
-    let secrets = SecretIndex::new(&objects.secrets);
-    let mut made = HashSet::new();
-    let mut new = Vec::new();
-    for tenant in admit(endpoint, &objects.tenants).0 {
-        let tenant = &tenant.object;
-        let Some(name) = tenant.token_secret() else { continue };
-        if secrets.get(tenant.namespace(), &name).is_none() && made.insert((tenant.namespace(), name)) {
-            let path = tokens::folder(&options.data);
-            new.push(
-                tokens::make(tenant, &options.data).map_err(|error| LoadError::Unwritable { path, error })?,
-            );
-        }
-    }
-    Ok(new)
 }
 
 /// The manifests at a path: the file, or every `*.yaml` and `*.yml` in the folder and below, in order of name.
@@ -263,7 +280,9 @@ mod tests {
     #[test]
     fn quickstart_loads_and_the_made_token_is_used_again() {
         let data = tempfile::tempdir().unwrap();
-        let first = load(&quickstart(data.path())).unwrap();
+        let mut first = load(&quickstart(data.path())).unwrap();
+        assert!(!data.path().join("secrets/identity.acme-scim-token.yaml").exists(), "nobody is told before it is accepted");
+        first.publish().unwrap();
         assert_eq!(first.warnings, []);
         let [made] = first.generated.as_slice() else { panic!("one Secret is made: {:?}", first.generated) };
         assert_eq!((made.tenant.as_str(), made.tenant_path.as_str()), ("identity/acme", "acme"));
@@ -281,7 +300,8 @@ mod tests {
     #[test]
     fn secret_of_the_folder_stands_before_one_made_earlier() {
         let (_root, options) = folder(&[("endpoint.yaml", ENDPOINT), ("tenant.yaml", TENANT)]);
-        let made = load(&options).unwrap();
+        let mut made = load(&options).unwrap();
+        made.publish().unwrap();
         fs::write(options.manifests.join("secret.yaml"), SECRET).unwrap();
         let own = load(&options).unwrap();
         assert_eq!(own.generated, []);

@@ -1,4 +1,4 @@
-//! The admin port: `/livez`, `/readyz` and `/metrics`.
+//! The admin port: `/livez`, `/readyz`, `/metrics` and `/tokens`.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -7,7 +7,9 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Response, StatusCode};
+use jiff::Timestamp;
 
+use super::authenticate::report;
 use super::{App, leavers};
 
 /// How long the store may take to answer `/readyz`.
@@ -33,7 +35,8 @@ pub async fn answer(app: &App, method: &Method, path: &str) -> Response<Full<Byt
             }
             Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("metrics: {error}\n")),
         },
-        _ => text(StatusCode::NOT_FOUND, "there are /livez, /readyz and /metrics\n".to_owned()),
+        "/tokens" => text(StatusCode::OK, report::table(&app.serving.load(), Timestamp::now())),
+        _ => text(StatusCode::NOT_FOUND, "there are /livez, /readyz, /metrics and /tokens\n".to_owned()),
     }
 }
 

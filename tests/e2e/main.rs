@@ -13,5 +13,6 @@ mod leavers;
 mod process;
 mod retries;
 mod rfc;
+mod rotation;
 mod support;
 mod tenants;

@@ -208,3 +208,37 @@ async fn last_use_survives_a_restart_once_it_was_tended() {
     let again = server.again().await;
     assert_eq!(series(&again).await, known);
 }
+
+#[tokio::test]
+async fn admin_port_lists_the_tokens_for_people() {
+    let mut config = config();
+    let time = |text: &str| Some(text.parse().unwrap());
+    config.tenants.truncate(1);
+    config.tenants[0].tokens = vec![
+        TokenDigest { name: "token".to_owned(), ..token("main") },
+        TokenDigest {
+            name: "previous-token".to_owned(),
+            expires_at: time("2020-01-01T00:00:00.5Z"),
+            replaced_at: time("2019-12-01T00:00:00Z"),
+            ..token("previous")
+        },
+        TokenDigest {
+            name: "reporting".to_owned(),
+            scopes: [Scope::Read].into_iter().collect(),
+            not_before: time("2100-01-01T00:00:00Z"),
+            expires_at: time("2101-01-01T00:00:00Z"),
+            ..token("reader")
+        },
+    ];
+    let server = Server::with(&config, ConnectionLimits::default()).await;
+    by(&server, "acme", "Bearer main").await;
+    let table = server.anonymous("GET", &format!("http://{}/tokens", server.admin)).reply().await;
+    let used = series(&server).await[0].rsplit_once(' ').unwrap().1.parse().unwrap();
+    let used = Timestamp::from_second(used).unwrap().to_string();
+    insta::assert_snapshot!(table.text.replace(&used, "NOW"), @r"
+    TENANT         TOKEN           SCOPES                ACCEPTED                   UNTIL                 LAST USED
+    identity/acme  token           scim.read scim.write  yes                        -                     NOW
+    identity/acme  previous-token  scim.read scim.write  no, expired                2020-01-01T00:00:00Z  never
+    identity/acme  reporting       scim.read             from 2100-01-01T00:00:00Z  2101-01-01T00:00:00Z  never
+    ");
+}

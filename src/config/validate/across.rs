@@ -16,8 +16,9 @@ use crate::{
 
 use super::schemas;
 
-/// All findings between objects; with the time, also about tokens that end.
-pub(super) fn check(objects: &Objects, now: Option<Timestamp>) -> Vec<Finding> {
+/// All findings between objects; with the time, also about tokens that end. `made` is the
+/// folder of the Secrets that we made.
+pub(super) fn check(objects: &Objects, now: Option<Timestamp>, made: Option<&str>) -> Vec<Finding> {
     let mut findings = Vec::new();
     duplicates(&objects.endpoints, &mut findings);
     duplicates(&objects.tenants, &mut findings);
@@ -30,6 +31,7 @@ pub(super) fn check(objects: &Objects, now: Option<Timestamp>) -> Vec<Finding> {
             findings.extend(endpoint_missing(tenant, objects));
         }
         findings.extend(credentials::check(tenant, &secrets));
+        findings.extend(credentials::rotation_without_effect(tenant, &secrets, made));
         if let Some(now) = now {
             findings.extend(credentials::expiring(tenant, now));
         }
@@ -39,6 +41,7 @@ pub(super) fn check(objects: &Objects, now: Option<Timestamp>) -> Vec<Finding> {
         oauth2::compile(tenant, &secrets, &mut found);
         findings.extend(found.into_iter().filter(|finding| finding.code != "secret-missing"));
     }
+    findings.extend(credentials::rotations_that_differ(&objects.tenants));
     for endpoint in &objects.endpoints {
         findings.extend(compile::admit(endpoint, &objects.tenants).1);
     }

@@ -43,7 +43,7 @@ const KINDS: [&str; 2] = [ScimEndpoint::KIND, ScimTenant::KIND];
 #[must_use]
 pub fn validate(files: &[File]) -> Vec<Finding> {
     let (objects, mut findings) = read(files);
-    findings.extend(across::check(&objects, Some(Timestamp::now())));
+    findings.extend(across::check(&objects, Some(Timestamp::now()), None));
     findings::sort(&mut findings);
     findings
 }
@@ -65,10 +65,10 @@ pub fn read(files: &[File]) -> (Objects, Vec<Finding>) {
 }
 
 /// What is wrong between the objects, none of them wrong in itself. That a token ends is not said: a server that
-/// runs says it when the time comes.
+/// runs says it when the time comes. `made` is the folder of the Secrets that we made.
 #[must_use]
-pub fn across(objects: &Objects) -> Vec<Finding> {
-    across::check(objects, None)
+pub fn across(objects: &Objects, made: Option<&str>) -> Vec<Finding> {
+    across::check(objects, None, made)
 }
 
 fn read_document(document: Document, objects: &mut Objects, findings: &mut Vec<Finding>) {

@@ -69,11 +69,11 @@ impl Token {
         })
     }
 
-    fn has_begun(&self, now: Timestamp) -> bool {
+    pub(super) fn has_begun(&self, now: Timestamp) -> bool {
         self.not_before.is_none_or(|not_before| not_before <= now)
     }
 
-    fn has_ended(&self, now: Timestamp) -> bool {
+    pub(super) fn has_ended(&self, now: Timestamp) -> bool {
         self.expires_at.is_some_and(|expires_at| expires_at <= now)
     }
 }

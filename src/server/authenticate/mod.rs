@@ -6,6 +6,7 @@
 
 pub mod bearer;
 mod expiry;
+pub(super) mod report;
 pub mod usage;
 
 use std::sync::Arc;
