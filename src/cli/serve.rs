@@ -277,7 +277,7 @@ struct Announce {
 
 impl Announce {
     fn served(&self, loaded: &Loaded) {
-        let Loaded { config, generated, warnings } = loaded;
+        let Loaded { config, generated, warnings, .. } = loaded;
         for warning in warnings {
             tracing::warn!("{warning}");
         }

@@ -91,7 +91,8 @@ pub(super) fn rotation_without_effect(
     if made.is_some_and(|made| place.file.starts_with(made)) {
         return None;
     }
-    let message = format!("has no effect: {} is yours, and we rotate only what we make", secret.id_and_place());
+    let message =
+        format!("has no effect: {} is yours, and we rotate only what we make", secret.id_and_place());
     let hint = "remove rotation and replace the token with authentication.bearer.tokens, or remove the Secret and let one be made";
     let finding = Finding::warning("rotation-without-effect", message).hint(hint);
     Some(tenant.finding(ROTATION, finding))

@@ -64,13 +64,12 @@ where
         active: None,
         replaced: Arc::default(),
     };
-    let mut state =
-        State {
-            options,
-            files: None,
-            next: loaded.next,
-            outcome: Ok((loaded.config.clone(), loaded.warnings.clone())),
-        };
+    let mut state = State {
+        options,
+        files: None,
+        next: loaded.next,
+        outcome: Ok((loaded.config.clone(), loaded.warnings.clone())),
+    };
     let thread = thread::Builder::new()
         .name("follow-manifests".to_owned())
         .spawn(move || {

@@ -41,7 +41,9 @@ impl Made {
         let mut made = Self::default();
         let mut seen = HashSet::new();
         for tenant in tenants {
-            let (namespace, Some(name)) = (tenant.object.namespace(), tenant.object.token_secret()) else { continue };
+            let (namespace, Some(name)) = (tenant.object.namespace(), tenant.object.token_secret()) else {
+                continue;
+            };
             if !seen.insert((namespace.to_owned(), name.clone())) {
                 continue;
             }
@@ -50,7 +52,8 @@ impl Made {
                 None => made.generate(data, now, tenant, name, secrets)?,
                 Some(secret) if is_ours(data, secret, objects) => {
                     let shared = tenants.iter().filter(|other| {
-                        other.object.namespace() == namespace && other.object.token_secret().as_ref() == Some(&name)
+                        other.object.namespace() == namespace
+                            && other.object.token_secret().as_ref() == Some(&name)
                     });
                     let rotation = shared.into_iter().find_map(|other| rotation_of(&other.object));
                     made.tend(data, now, tenant, secret, rotation, secrets);

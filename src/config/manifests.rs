@@ -281,7 +281,10 @@ mod tests {
     fn quickstart_loads_and_the_made_token_is_used_again() {
         let data = tempfile::tempdir().unwrap();
         let mut first = load(&quickstart(data.path())).unwrap();
-        assert!(!data.path().join("secrets/identity.acme-scim-token.yaml").exists(), "nobody is told before it is accepted");
+        assert!(
+            !data.path().join("secrets/identity.acme-scim-token.yaml").exists(),
+            "nobody is told before it is accepted"
+        );
         first.publish().unwrap();
         assert_eq!(first.warnings, []);
         let [made] = first.generated.as_slice() else { panic!("one Secret is made: {:?}", first.generated) };

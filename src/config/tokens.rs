@@ -230,6 +230,9 @@ mod tests {
         let secret = read_back(
             "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\nstringData: {token: abc, previous-token: old}\n",
         );
-        assert_eq!(state(&secret), State { issued_at: None, previous_expires_at: Some(Timestamp::UNIX_EPOCH) });
+        assert_eq!(
+            state(&secret),
+            State { issued_at: None, previous_expires_at: Some(Timestamp::UNIX_EPOCH) }
+        );
     }
 }

@@ -155,12 +155,7 @@ impl<'c> Registries<'c> {
 }
 
 impl Tenant {
-    fn compile(
-        config: &TenantConfig,
-        registry: Arc<Registry>,
-        usage: &Usage,
-        oauth: Option<&OAuth>,
-    ) -> Self {
+    fn compile(config: &TenantConfig, registry: Arc<Registry>, usage: &Usage, oauth: Option<&OAuth>) -> Self {
         let TenantConfig {
             name,
             path,

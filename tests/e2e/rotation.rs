@@ -101,7 +101,8 @@ fn load(
                 .expect("the server answers");
             let status = response.status();
             let text = response.text().await.expect("a whole answer");
-            let read = Secret::read(&server).map(|secret| (secret.accepts(&token), secret.previous.map(|(_, end)| end)));
+            let read = Secret::read(&server)
+                .map(|secret| (secret.accepts(&token), secret.previous.map(|(_, end)| end)));
             assert_eq!(status, 200, "request {requests}: {text} (accepted, end: {read:?})");
             requests += 1;
         }
