@@ -1,10 +1,11 @@
 //! An operator and the running binary: what was deleted is listed, restored, and erased in time.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{Server, Setup, add_member, group, run_for_output, run_to_exit, user};
+use crate::support::{BULK, Server, Setup, add_member, group, run_for_output, run_to_exit, user};
 
 fn setup(more: &'static str) -> Setup {
     let mut setup = Setup::default().tenant("acme", "Generic");
@@ -105,4 +106,69 @@ async fn leaver_is_erased_when_its_time_is_up() {
     }
     let (code, _, _) = restore(&server, &["--tenant", "acme", "--resource", &id]);
     assert_eq!(code, Some(1));
+}
+
+#[tokio::test]
+async fn external_id_that_is_unique_names_a_member_too() {
+    let more = "  membership: {unknownMembers: Pending, matchExternalId: true}\n  schemas: {core: {user: {attributes: \
+                [{name: externalId, uniqueness: server}]}}}\n";
+    let server = Server::start(&setup(more)).await;
+    let acme = server.client("acme");
+    let named = |name: &str| {
+        let mut body = user(name);
+        body["externalId"] = name.into();
+        body
+    };
+    let ann = acme.post("/Users", &named("ann")).await;
+    let mut body = group("Staff");
+    body["members"] = json!([{"value": "ann"}, {"value": "bob"}]);
+    let staff = acme.post("/Groups", &body).await;
+    assert_eq!(staff.body["members"].as_array().map(Vec::len), Some(1), "{}", staff.body);
+    assert_eq!(staff.body["members"][0]["value"], ann.body["id"]);
+    let bob = acme.post("/Users", &named("bob")).await;
+    assert_eq!(bob.body["groups"][0]["display"], "Staff", "{}", bob.body);
+}
+
+#[tokio::test]
+async fn purge_that_is_killed_erases_each_leaver_once() {
+    const USERS: usize = 300;
+    let mut server = Server::start(&setup("  lifecycle: {onDelete: Retain, retention: 1s}\n")).await;
+    let acme = server.client("acme");
+    let bulk = |operations: Vec<Value>| json!({"schemas": [BULK], "Operations": operations});
+    let posts = (0..USERS).map(|number| {
+        json!({"method": "POST", "path": "/Users", "bulkId": number.to_string(), "data": user(&format!("u{number}"))})
+    });
+    let made = acme.post("/Bulk", &bulk(posts.collect())).await;
+    let operations = made.body["Operations"].as_array().expect("a bulk answer has operations");
+    let deletes = operations.iter().map(|operation| {
+        let location = operation["location"].as_str().expect("made resources have locations");
+        let path = location.strip_prefix(&acme.base).expect("they are below the base URL");
+        json!({"method": "DELETE", "path": path})
+    });
+    assert_eq!(acme.post("/Bulk", &bulk(deletes.collect())).await.status, 200);
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    for round in 0..4 {
+        server.kill();
+        server.restart().await;
+        tokio::time::sleep(Duration::from_millis(3 * round)).await;
+    }
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let (_, metrics) = server.admin("/metrics").await.expect("the admin port answers");
+        if !metrics.contains("scim_retained_resources{") {
+            break;
+        }
+        assert!(Instant::now() < deadline, "not everything was erased:\n{metrics}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let data = server.data();
+    let data = data.to_str().expect("temporary paths are text");
+    let (code, rows, stderr) =
+        run_for_output(&["audit", "--data", data, "--operation", "purge", "--output", "json"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    let rows: Vec<Value> =
+        rows.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect();
+    let ids: HashSet<&str> = rows.iter().filter_map(|row| row["resourceId"].as_str()).collect();
+    assert_eq!((rows.len(), ids.len()), (USERS, USERS));
+    assert!(rows.iter().all(|row| row["actor"] == "retention"));
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
+use std::io::Read;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -234,7 +235,7 @@ pub(crate) fn run_to_exit(arguments: &[&str]) -> (Option<i32>, String) {
     (code, stderr)
 }
 
-/// As [`run_to_exit`], with what it wrote to stdout before that to stderr: less than a pipe holds.
+/// As [`run_to_exit`], with what it wrote to stdout before that to stderr.
 pub(crate) fn run_for_output(arguments: &[&str]) -> (Option<i32>, String, String) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_scim-operator"))
         .args(arguments)
@@ -242,6 +243,11 @@ pub(crate) fn run_for_output(arguments: &[&str]) -> (Option<i32>, String, String
         .stderr(Stdio::piped())
         .spawn()
         .expect("cargo has built the binary");
+    let mut stdout = child.stdout.take().expect("it is a pipe");
+    let stdout = std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        stdout.read_to_end(&mut bytes).map(|_| bytes)
+    });
     let deadline = Instant::now() + Duration::from_secs(20);
     while child.try_wait().expect("it is our child").is_none() {
         if Instant::now() >= deadline {
@@ -252,7 +258,8 @@ pub(crate) fn run_for_output(arguments: &[&str]) -> (Option<i32>, String, String
     }
     let output = child.wait_with_output().expect("it is our child");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (output.status.code(), text(&output.stdout), text(&output.stderr))
+    let stdout = stdout.join().expect("reading does not panic").expect("a pipe can be read");
+    (output.status.code(), text(&stdout), text(&output.stderr))
 }
 
 /// A port that nobody listens on. Another process may take it first; that has not been seen.
