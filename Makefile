@@ -22,11 +22,16 @@ VENV_READY := $(VENV)/.ready
 POMS := tests/clients/scim-sdk/pom.xml tests/clients/unboundid/pom.xml
 JARS := $(CACHE)/clients-java-$(shell cat $(POMS) | cksum | cut -d' ' -f1)
 JARS_READY := $(JARS)/.ready
+KEYCLOAK_VERSION := 26.4.7
+KEYCLOAK := $(CACHE)/keycloak-$(KEYCLOAK_VERSION)
+KEYCLOAK_READY := $(KEYCLOAK)/.ready
 CARGO_DENY := $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
 
 # The tests that drive other people's clients find them here; without it they fail and say so.
 export SCIM_CLIENTS_VENV := $(VENV)
 export SCIM_CLIENTS_JARS := $(JARS)
+# The authorization server of a test.
+export SCIM_KEYCLOAK := $(KEYCLOAK)
 
 .PHONY: help
 help: ## List the targets
@@ -48,7 +53,7 @@ test: ## Install what is needed and pass every test
 ##@ Parts of `make test`
 
 .PHONY: tools
-tools: $(VENV_READY) $(JARS_READY) $(CARGO_DENY) kube ## Install the Python and Java clients and cargo-deny, build Kubernetes
+tools: $(VENV_READY) $(JARS_READY) $(KEYCLOAK_READY) $(CARGO_DENY) kube ## Install the Python and Java clients, Keycloak and cargo-deny, build Kubernetes
 
 $(VENV_READY): $(REQUIREMENTS)
 	rm -rf $(VENV)
@@ -75,6 +80,9 @@ $(CARGO_DENY):
 kube: ## Build the parts of Kubernetes that tests run, from source (6 minutes, once)
 	tests/cluster/build.sh >/dev/null
 
+$(KEYCLOAK_READY): scripts/install-keycloak.sh
+	scripts/install-keycloak.sh $(KEYCLOAK_VERSION) $(KEYCLOAK)
+
 .PHONY: lint
 lint: $(CARGO_DENY) ## Formatting, clippy, documentation, licences and duplicate dependencies
 	$(CARGO) fmt --check
@@ -85,7 +93,7 @@ lint: $(CARGO_DENY) ## Formatting, clippy, documentation, licences and duplicate
 # One build serves everything below: tests that need the running server start the binary of the dev
 # profile, which cargo has just built beside them.
 .PHONY: unit
-unit: $(VENV_READY) $(JARS_READY) kube ## All cargo tests: units, properties, clients, crash, concurrency, API server
+unit: $(VENV_READY) $(JARS_READY) $(KEYCLOAK_READY) kube ## All cargo tests: units, properties, clients, crash, concurrency, API server
 	$(CARGO) test --locked
 
 .PHONY: quickstart
@@ -97,6 +105,10 @@ quickstart: build ## Start the release binary on examples/quickstart and do what
 .PHONY: clients
 clients: $(VENV_READY) $(JARS_READY) ## Only the clients that other people wrote, against the server
 	$(CARGO) test --locked --test e2e clients -- --nocapture
+
+.PHONY: keycloak
+keycloak: $(KEYCLOAK_READY) ## Only the session with tokens of a real Keycloak
+	$(CARGO) test --locked --test e2e keycloak -- --nocapture
 
 ROUNDS ?= 250
 .PHONY: crash

@@ -9,13 +9,13 @@ use super::authentication::{Scope, SecretKeyRef};
 
 /// Where keys and metadata come from: over TLS, or from this machine.
 const IS_ISSUER: (&str, &str) = (
-    "self.matches('^(https://[^/?#@]+|http://(localhost|127([.][0-9]{1,3}){3}|[[]::1[]])(:[0-9]{1,5})?)(/[^?#]*)?$')",
+    "self.matches('^(https://[^/?#@]+|http://(localhost|127([.][0-9]{1,3}){3}|\\\\[::1\\\\])(:[0-9]{1,5})?)(/[^?#]*)?$')",
     "must be an https:// URL without user, query or fragment; http:// is taken for a loopback address only",
 );
 
 /// A URL to fetch keys from.
 const IS_KEYS_URL: (&str, &str) = (
-    "self.matches('^(https://[^/?#@]+|http://(localhost|127([.][0-9]{1,3}){3}|[[]::1[]])(:[0-9]{1,5})?)(/[^#]*)?$')",
+    "self.matches('^(https://[^/?#@]+|http://(localhost|127([.][0-9]{1,3}){3}|\\\\[::1\\\\])(:[0-9]{1,5})?)(/[^#]*)?$')",
     "must be an https:// URL without user or fragment; http:// is taken for a loopback address only",
 );
 
@@ -173,6 +173,8 @@ pub struct OAuth2Client {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_key_ref: Option<SecretKeyRef>,
     /// The client's public keys as JWKs (RFC 7517), for `private_key_jwt` (RFC 7523): several while it rotates them.
+    /// Paste each as the JSON that it is, `- {"kty": "RSA", "n": "…", "e": "AQAB"}`: without quotation marks the names
+    /// `n` and `y` are booleans in YAML.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub public_keys: Vec<PublicKey>,

@@ -29,9 +29,49 @@ pub struct Capabilities {
     pub cursor_timeout_seconds: u64,
 }
 
+/// One way in which a client of this tenant can authenticate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scheme {
+    /// A token that was agreed on.
+    BearerToken,
+    /// An access token of an authorization server, by its issuer URL.
+    Issuer(String),
+    /// An access token of the endpoint itself, by the URL of its token endpoint.
+    TokenEndpoint(String),
+}
+
+impl Scheme {
+    /// An item of `authenticationSchemes`; the first is the primary one.
+    fn document((index, scheme): (usize, &Self)) -> Value {
+        let (kind, name, description, spec) = match scheme {
+            Self::BearerToken => (
+                "oauthbearertoken",
+                "Bearer token",
+                "A token in the Authorization header: \"Authorization: Bearer TOKEN\"".to_owned(),
+                "https://www.rfc-editor.org/info/rfc6750",
+            ),
+            Self::Issuer(issuer) => (
+                "oauth2",
+                "OAuth 2.0 access token",
+                format!("A JWT access token of {issuer} with the scopes scim.read and scim.write"),
+                "https://www.rfc-editor.org/info/rfc9068",
+            ),
+            Self::TokenEndpoint(url) => (
+                "oauth2",
+                "OAuth 2.0 client credentials",
+                format!("An access token from {url} with the scopes scim.read and scim.write"),
+                "https://www.rfc-editor.org/info/rfc6749",
+            ),
+        };
+        json!({
+            "type": kind, "name": name, "description": description, "specUri": spec, "primary": index == 0,
+        })
+    }
+}
+
 /// `/ServiceProviderConfig` (RFC 7643 section 5, with `pagination` of RFC 9865 section 4).
 #[must_use]
-pub fn service_provider_config(capabilities: &Capabilities, base_url: &str) -> Value {
+pub fn service_provider_config(capabilities: &Capabilities, schemes: &[Scheme], base_url: &str) -> Value {
     json!({
         "schemas": [SERVICE_PROVIDER_CONFIG_SCHEMA],
         "patch": {"supported": true},
@@ -52,13 +92,7 @@ pub fn service_provider_config(capabilities: &Capabilities, base_url: &str) -> V
             "maxPageSize": capabilities.max_page_size,
             "cursorTimeout": capabilities.cursor_timeout_seconds,
         },
-        "authenticationSchemes": [{
-            "type": "oauthbearertoken",
-            "name": "Bearer token",
-            "description": "A token in the Authorization header: \"Authorization: Bearer TOKEN\"",
-            "specUri": "https://www.rfc-editor.org/info/rfc6750",
-            "primary": true,
-        }],
+        "authenticationSchemes": schemes.iter().enumerate().map(Scheme::document).collect::<Value>(),
         "meta": {
             "resourceType": "ServiceProviderConfig",
             "location": format!("{base_url}/ServiceProviderConfig"),
@@ -114,6 +148,30 @@ mod tests {
     const BASE: &str = "https://scim.example.com/acme/scim/v2";
 
     #[test]
+    fn authentication_schemes_are_those_of_the_tenant() {
+        let schemes = [Scheme::Issuer("https://id.example.com".into()), Scheme::TokenEndpoint("URL".into())];
+        let documents: Vec<Value> = schemes.iter().enumerate().map(Scheme::document).collect();
+        insta::assert_json_snapshot!(documents, @r#"
+        [
+          {
+            "type": "oauth2",
+            "name": "OAuth 2.0 access token",
+            "description": "A JWT access token of https://id.example.com with the scopes scim.read and scim.write",
+            "specUri": "https://www.rfc-editor.org/info/rfc9068",
+            "primary": true
+          },
+          {
+            "type": "oauth2",
+            "name": "OAuth 2.0 client credentials",
+            "description": "An access token from URL with the scopes scim.read and scim.write",
+            "specUri": "https://www.rfc-editor.org/info/rfc6749",
+            "primary": false
+          }
+        ]
+        "#);
+    }
+
+    #[test]
     fn service_provider_config_states_the_limits_in_force() {
         let capabilities = Capabilities {
             max_bulk_operations: 1000,
@@ -121,7 +179,7 @@ mod tests {
             max_page_size: 500,
             cursor_timeout_seconds: 3600,
         };
-        insta::assert_json_snapshot!(service_provider_config(&capabilities, BASE), @r#"
+        insta::assert_json_snapshot!(service_provider_config(&capabilities, &[Scheme::BearerToken], BASE), @r#"
         {
           "schemas": [
             "urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig"

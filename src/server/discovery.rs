@@ -2,11 +2,12 @@
 
 use serde_json::Value;
 
-use crate::scim::discovery::{Capabilities, resource_type, schema, service_provider_config};
+use crate::scim::discovery::{Capabilities, Scheme, resource_type, schema, service_provider_config};
 use crate::scim::error::ScimError;
 use crate::scim::list::{Paging, write_response};
 
 use super::context::Context;
+use super::oauth::metadata::urls;
 use super::resources::list::CURSOR_LIFETIME_SECONDS;
 use super::respond::{Answer, Failure};
 use super::route::Document;
@@ -28,7 +29,7 @@ pub fn answer(context: &Context<'_>, document: &Document) -> Result<Answer, Fail
                 max_page_size: limits.max_page_size,
                 cursor_timeout_seconds: CURSOR_LIFETIME_SECONDS,
             };
-            Ok(one(&service_provider_config(&capabilities, base_url)))
+            Ok(one(&service_provider_config(&capabilities, &schemes(context), base_url)))
         }
         Document::Schemas => Ok(all(registry.schemas().into_iter().map(|known| schema(known, base_url)))),
         Document::Schema(id) => registry
@@ -45,6 +46,21 @@ pub fn answer(context: &Context<'_>, document: &Document) -> Result<Answer, Fail
             .map(|known| one(&resource_type(known, base_url)))
             .ok_or_else(|| ScimError::not_found("ResourceType", name).into()),
     }
+}
+
+/// How clients of the tenant can authenticate: bearer tokens first.
+fn schemes(context: &Context<'_>) -> Vec<Scheme> {
+    let mut schemes = Vec::new();
+    if !context.tenant.tokens.is_empty() {
+        schemes.push(Scheme::BearerToken);
+    }
+    if let Some(oauth) = &context.tenant.oauth {
+        schemes.extend(oauth.issuers().map(|issuer| Scheme::Issuer(issuer.to_owned())));
+        if oauth.has_clients() {
+            schemes.push(Scheme::TokenEndpoint(urls(&context.base_url).1));
+        }
+    }
+    schemes
 }
 
 fn one(document: &Value) -> Answer {

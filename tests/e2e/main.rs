@@ -10,6 +10,7 @@ mod clients;
 mod concurrency;
 mod crash;
 mod leavers;
+mod keycloak;
 mod process;
 mod retries;
 mod rfc;

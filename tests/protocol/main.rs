@@ -11,6 +11,7 @@ mod failures;
 mod idempotency;
 mod leavers;
 mod lists;
+mod oauth;
 mod refusals;
 mod resources;
 mod security;

@@ -197,3 +197,114 @@ fn signature_algorithm(algorithm: Algorithm) -> jsonwebtoken::Algorithm {
         Algorithm::EdDSA => jsonwebtoken::Algorithm::EdDSA,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// The coordinates of RFC 7515 appendix A.3.1.
+    fn p256() -> Value {
+        json!({
+            "kty": "EC", "crv": "P-256", "kid": "a",
+            "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+            "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+        })
+    }
+
+    fn rsa(bytes: usize) -> Value {
+        json!({"kty": "RSA", "n": URL_SAFE_NO_PAD.encode(vec![0xc1; bytes]), "e": "AQAB"})
+    }
+
+    fn with(mut key: Value, name: &str, value: Value) -> Value {
+        key[name] = value;
+        key
+    }
+
+    fn usable(key: &Value) -> bool {
+        Key::parse(key).is_some()
+    }
+
+    #[test]
+    fn keys_that_can_verify_are_taken() {
+        for key in [
+            p256(),
+            with(p256(), "alg", json!("ES256")),
+            with(p256(), "use", json!("sig")),
+            with(p256(), "key_ops", json!(["verify"])),
+            rsa(256),
+            rsa(512),
+            with(rsa(256), "e", json!("Aw")),
+            json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}),
+        ] {
+            assert!(usable(&key), "{key}");
+        }
+    }
+
+    #[test]
+    fn keys_that_cannot_verify_are_passed_over() {
+        for key in [
+            with(p256(), "use", json!("enc")),
+            with(p256(), "key_ops", json!(["sign"])),
+            with(p256(), "alg", json!("ES384")),
+            with(p256(), "alg", json!("HS256")),
+            with(p256(), "alg", json!("none")),
+            with(p256(), "crv", json!("secp256k1")),
+            with(p256(), "crv", json!("P-384")),
+            with(p256(), "x", json!("AA")),
+            with(p256(), "y", json!(null)),
+            json!({"kty": "oct", "k": "c2VjcmV0"}),
+            json!({"kty": "OKP", "crv": "Ed448", "x": "AA"}),
+            json!({"kty": "OKP", "crv": "X25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}),
+            rsa(255),
+            rsa(1025),
+            with(rsa(256), "e", json!("AQ")),
+            with(rsa(256), "e", json!("AA")),
+            with(rsa(256), "e", json!("Ag")),
+            with(rsa(256), "e", json!("")),
+            with(rsa(256), "n", json!("not base64!")),
+            json!({}),
+            json!(null),
+            json!("RSA"),
+        ] {
+            assert!(!usable(&key), "{key}");
+        }
+        let padded = [vec![0; 100], vec![0xc1; 200]].concat();
+        assert!(
+            !usable(&with(rsa(256), "n", json!(URL_SAFE_NO_PAD.encode(padded)))),
+            "zeros are no strength"
+        );
+    }
+
+    #[test]
+    fn documents_that_are_no_set_are_refused() {
+        for text in ["", "[]", "{}", r#"{"keys": {}}"#, r#"{"keys": "x"}"#] {
+            assert!(KeySet::parse(text.as_bytes()).is_none(), "{text}");
+        }
+        assert!(KeySet::parse(br#"{"keys": []}"#).unwrap().is_empty());
+        let many: Vec<Value> = (0..1000).map(|_| p256()).collect();
+        assert_eq!(KeySet::of(many.iter()).len(), MAX_KEYS);
+    }
+
+    fn token(header: &Value) -> String {
+        format!("{}.e30.AA", URL_SAFE_NO_PAD.encode(header.to_string()))
+    }
+
+    #[test]
+    fn key_is_found_by_id_and_kind_or_when_it_is_the_only_one() {
+        let find = |keys: &[Value], header: Value| {
+            let (keys, token) = (KeySet::of(keys.iter()), token(&header));
+            let jws = super::super::jose::parse(&token, &[]).unwrap();
+            keys.find(&jws).map(|key| key.id.clone())
+        };
+        let (a, b) = (p256(), with(p256(), "kid", json!("b")));
+        let es256 = json!({"alg": "ES256"});
+        let named = |id: &str| json!({"alg": "ES256", "kid": id});
+        assert_eq!(find(&[a.clone(), b.clone()], named("b")), Ok(Some("b".into())));
+        assert_eq!(find(&[a.clone(), b.clone()], named("c")), Err(Rejection::UnknownKey));
+        assert_eq!(find(&[a.clone(), b], es256.clone()), Err(Rejection::AmbiguousKey));
+        assert_eq!(find(&[a.clone(), rsa(256)], es256), Ok(Some("a".into())));
+        let confused = json!({"alg": "RS256", "kid": "a"});
+        assert_eq!(find(&[a], confused), Err(Rejection::UnknownKey), "a key is for its own kind");
+    }
+}
