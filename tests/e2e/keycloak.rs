@@ -14,7 +14,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{self, Server, Setup, free_address};
+use crate::support::server::free_address;
+use crate::support::{self, Server, Setup};
 
 const AUDIENCE: &str = "https://scim.example.com/keycloak";
 

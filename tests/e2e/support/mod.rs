@@ -2,7 +2,7 @@
 
 mod client;
 mod random;
-mod server;
+pub(crate) mod server;
 
 pub(crate) use client::{Answer, Client};
 pub(crate) use random::Random;
