@@ -7,7 +7,9 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::{Map, Value, json};
 
+use scim_operator::config::oauth2::{Algorithm, GrantNames, IssuerConfig};
 use scim_operator::config::validate::{File, validate};
+use scim_operator::config::{Scope, Scopes};
 use scim_operator::scim::bulk::BulkRequest;
 use scim_operator::scim::cursor;
 use scim_operator::scim::dialect::{Dialect, Tolerated};
@@ -17,9 +19,79 @@ use scim_operator::scim::list::{ListLimits, ListRequest};
 use scim_operator::scim::patch::{Patch, Step};
 use scim_operator::scim::path::AttributePath;
 use scim_operator::scim::schema::Registry;
+use scim_operator::server::oauth::jwks::KeySet;
+use scim_operator::server::oauth::{access_token, assertion, claims, jose};
 
 const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
 const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
+
+/// The example of RFC 7515 appendix A.3 with its key: a token whose signature is right.
+const SIGNED: &str = "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q";
+const SIGNING_KEY: &str = r#"{"keys": [{"kty": "EC", "crv": "P-256",
+    "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}"#;
+
+/// Whether a token has a good signature of that key.
+fn is_signed(token: &str) -> bool {
+    let keys = KeySet::parse(SIGNING_KEY.as_bytes()).expect("a key");
+    let Ok(jws) = jose::parse(token, &["jwt", "at+jwt"]) else { return false };
+    keys.find(&jws).is_ok_and(|key| key.verify(&jws).is_ok())
+}
+
+fn oauth_issuer() -> IssuerConfig {
+    IssuerConfig {
+        issuer: "joe".to_owned(),
+        jwks_uri: None,
+        audiences: vec!["scim".to_owned()],
+        algorithms: Algorithm::ALL.to_vec(),
+        required_scopes: Vec::new(),
+        required_claims: Vec::new(),
+        scopes: GrantNames {
+            read: vec!["scim.read".to_owned()],
+            write: vec!["scim.write".to_owned()],
+            always: Scopes::NONE,
+        },
+        clock_skew_seconds: 60,
+        ca_certificates: None,
+    }
+}
+
+/// Claims by the names that are looked at, with values of every kind.
+fn claim_set() -> impl Strategy<Value = Map<String, Value>> {
+    let name = select(vec![
+        "iss",
+        "aud",
+        "exp",
+        "nbf",
+        "iat",
+        "sub",
+        "azp",
+        "appid",
+        "client_id",
+        "scope",
+        "scp",
+        "roles",
+        "typ",
+        "at_hash",
+    ]);
+    let value = prop_oneof![
+        json_value(),
+        select(vec![
+            json!("joe"),
+            json!("scim"),
+            json!(["scim"]),
+            json!(2_000),
+            json!("scim.write"),
+            json!(1e18)
+        ]),
+    ];
+    vec((name, value), 0..12)
+        .prop_map(|claims| claims.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+}
+
+#[test]
+fn token_of_rfc_7515_verifies() {
+    assert!(is_signed(SIGNED));
+}
 
 /// Words of filters and paths, whole and broken.
 fn words() -> impl Strategy<Value = String> {
@@ -311,6 +383,46 @@ proptest! {
         let limits = ListLimits { max_page_size: 100, filter: FilterLimits::default() };
         let _ = ListRequest::from_query(&parameters, &limits);
         let _ = ListRequest::from_search(&body, &limits);
+    }
+
+    #[test]
+    fn token_that_was_tampered_with_is_never_accepted(text in prop_oneof![
+        damaged(SIGNED.to_owned()), "[A-Za-z0-9_-]{0,60}[.][A-Za-z0-9_-]{0,60}[.][A-Za-z0-9_-]{0,90}", "\\PC{0,80}"
+    ]) {
+        prop_assert!(text == SIGNED || !is_signed(&text), "{}", text);
+        prop_assert!(access_token::decode(&[7; 32], "ns/acme", &text).is_none());
+        let _ = assertion::subject(&text);
+    }
+
+    #[test]
+    fn token_with_one_bit_changed_is_never_accepted(at in any::<Index>(), bit in 0_u8..7) {
+        let mut bytes = SIGNED.as_bytes().to_vec();
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        let text = String::from_utf8(bytes).expect("ASCII");
+        prop_assert!(!is_signed(&text), "{}", text);
+    }
+
+    #[test]
+    fn claims_of_any_json_are_answered_and_let_nobody_in_without_issuer_audience_and_time(claims in claim_set()) {
+        let (issuer, now) = (oauth_issuer(), 1_000);
+        let _ = claims::may_be_accepted(&claims, &issuer, now);
+        if let Ok(identity) = claims::check(&claims, &issuer, now) {
+            prop_assert_eq!(&claims["iss"], "joe");
+            prop_assert!(claims["aud"] == "scim" || claims["aud"].as_array().is_some_and(|all| all.contains(&json!("scim"))));
+            prop_assert!(claims["exp"].as_f64().is_some_and(|exp| exp + 60.0 >= 1_000.0));
+            prop_assert!(identity.good_until > now && !identity.name.is_empty());
+            let says = |name: &str| ["scope", "scp", "roles"].iter().any(|claim| {
+                claims.get(*claim).is_some_and(|value| value.to_string().contains(name))
+            });
+            prop_assert!(!identity.scopes.contains(Scope::Write) || says("scim.write"));
+        }
+    }
+
+    #[test]
+    fn keys_of_any_json_are_answered(document in json_value(), key in claim_set()) {
+        let _ = KeySet::parse(document.to_string().as_bytes());
+        let _ = KeySet::parse(json!({"keys": [document, key]}).to_string().as_bytes());
     }
 
     #[test]

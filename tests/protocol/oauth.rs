@@ -451,11 +451,11 @@ async fn removed_issuer_ends_its_tokens_with_the_next_request() {
     assert_eq!(users(&server, &token).await.status, 200);
     let mut narrowed = issuer.config();
     narrowed.audiences = vec!["another".to_owned()];
-    server.app.apply(&trusting(narrowed));
+    server.app.apply(&trusting(narrowed)).await.unwrap();
     assert_eq!(users(&server, &token).await.status, 401);
-    server.app.apply(&trusting(issuer.config()));
+    server.app.apply(&trusting(issuer.config())).await.unwrap();
     assert_eq!(users(&server, &token).await.status, 200);
-    server.app.apply(&config());
+    server.app.apply(&config()).await.unwrap();
     assert_eq!(users(&server, &token).await.error(), NOT_ITS_TOKEN);
 }
 
@@ -591,15 +591,21 @@ async fn token_ends_with_its_client_or_its_secret() {
     assert_eq!(users(&server, &given).await.status, 200);
     server
         .app
-        .apply(&giving(vec![ClientConfig { secret_sha256: Some(token("another").sha256), ..client() }]));
+        .apply(&giving(vec![ClientConfig { secret_sha256: Some(token("another").sha256), ..client() }]))
+        .await
+        .unwrap();
     assert_eq!(users(&server, &given).await.error(), NOT_ITS_TOKEN);
-    server.app.apply(&giving(vec![ClientConfig { scopes: [Scope::Read].into_iter().collect(), ..client() }]));
+    server
+        .app
+        .apply(&giving(vec![ClientConfig { scopes: [Scope::Read].into_iter().collect(), ..client() }]))
+        .await
+        .unwrap();
     assert_eq!(users(&server, &given).await.status, 200);
     let write = server.anonymous("DELETE", &format!("{}/Users/x", server.base("acme"))).bearer_auth(&given);
     assert_eq!(write.reply().await.status, 403, "it has the scopes that its client still has");
     let mut suspended = giving(vec![client()]);
     suspended.tenants[0].suspended = true;
-    server.app.apply(&suspended);
+    server.app.apply(&suspended).await.unwrap();
     let reply = ask(&server, "acme", Some(&auth), &[GRANT]).await;
     assert_eq!((reply.status, reply.header("retry-after")), (503, Some("300")));
 }
