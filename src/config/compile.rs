@@ -329,7 +329,21 @@ spec:
                 "maxPageSize": 50
               },
               "suspended": false,
-              "purgeOnRemoval": false
+              "purgeOnRemoval": false,
+              "lifecycle": {
+                "retentionSeconds": null,
+                "restoreOnRecreate": false,
+                "removeFromGroupsOnDeactivate": false
+              },
+              "membership": {
+                "keepUnknown": false,
+                "matchExternalId": false
+              },
+              "audit": {
+                "retentionSeconds": 7776000,
+                "maxEntries": 1000000,
+                "values": false
+              }
             },
             {
               "name": "platform/globex",
@@ -360,7 +374,21 @@ spec:
                 "maxPageSize": 50
               },
               "suspended": true,
-              "purgeOnRemoval": true
+              "purgeOnRemoval": true,
+              "lifecycle": {
+                "retentionSeconds": null,
+                "restoreOnRecreate": false,
+                "removeFromGroupsOnDeactivate": false
+              },
+              "membership": {
+                "keepUnknown": false,
+                "matchExternalId": false
+              },
+              "audit": {
+                "retentionSeconds": 7776000,
+                "maxEntries": 1000000,
+                "values": false
+              }
             }
           ]
         }
