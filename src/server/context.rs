@@ -9,6 +9,7 @@ use hyper::header::{HeaderName, IF_MATCH, IF_NONE_MATCH};
 use crate::scim::dialect::{Dialect, Tolerated, Use};
 use crate::scim::error::ScimError;
 use crate::scim::etag::Preconditions;
+use crate::scim::patch::Patch;
 use crate::scim::projection::Projection;
 use crate::scim::representation;
 use crate::scim::resource::Resource;
@@ -111,13 +112,21 @@ impl Context<'_> {
     ) -> Result<Answer, Failure> {
         let (tenant, store) = (&self.tenant.key, &self.app.store);
         let policy = Arc::clone(&self.tenant.policy);
+        let tolerant = tolerant_patches(&units);
         let write = Write { units, max_errors, origin: Arc::clone(&self.origin), policy };
-        let Some(keyed) = keyed else {
-            return render(&self.base_url, store.write(tenant, write).await?);
+        let answer = if let Some(keyed) = keyed {
+            let base_url = self.base_url.clone();
+            let render = Render::new(move |results| idempotency::to_saved(render(&base_url, results)));
+            idempotency::answer(self, store.write_once(tenant, write, keyed, render).await?)
+        } else {
+            render(&self.base_url, store.write(tenant, write).await?)
         };
-        let base_url = self.base_url.clone();
-        let render = Render::new(move |results| idempotency::to_saved(render(&base_url, results)));
-        idempotency::answer(self, store.write_once(tenant, write, keyed, render).await?)
+        if !tolerant.is_empty() {
+            let mut tolerated = Tolerated::default();
+            tolerant.iter().for_each(|patch| patch.report(&mut tolerated));
+            self.note(&tolerated);
+        }
+        answer
     }
 
     /// Counts the dialect's rules that applied, and logs each with the names it applied to. What a
@@ -148,6 +157,16 @@ impl Context<'_> {
     pub fn show(&self, status: u16, resource: &Resource, projection: &Projection) -> Answer {
         show(status, resource, projection, &self.base_url)
     }
+}
+
+/// The patches of which only their application shows what the dialect did for them; mostly none.
+fn tolerant_patches(units: &[Unit]) -> Vec<Arc<Patch>> {
+    let commands = units.iter().flat_map(|unit| &unit.commands);
+    let patches = commands.filter_map(|command| match command {
+        Command::Patch { patch, .. } if patch.may_tolerate() => Some(Arc::clone(patch)),
+        _ => None,
+    });
+    patches.collect()
 }
 
 /// How a change is shown to the client who asked for it.

@@ -59,3 +59,25 @@ async fn generic_counts_what_another_dialect_would_have_understood() {
         assert!(!tenant.server.app.metrics().encode().unwrap().contains("missed_total"), "{dialect:?}");
     }
 }
+
+/// Whether a filter matches shows only in the store; the rules are counted all the same, in bulk requests too.
+#[tokio::test]
+async fn rules_about_filters_that_match_nothing_are_counted() {
+    let entra = Tenant::of(Dialect::EntraID).await;
+    let path = format!("/Users/{}", entra.user("a").await);
+    let work = |op: &str| json!({"op": op, "path": "emails[type eq \"work\"].value", "value": "w@x"});
+    let home = json!({"op": "add", "path": "emails[type eq \"home\"].value", "value": "h@x"});
+    let other = json!({"op": "remove", "path": "emails[type eq \"other\"]"});
+    let counts =
+        || ["add_by_filter", "replace_by_filter", "remove_unmatched"].map(|rule| entra.applied(rule));
+    assert_eq!(entra.patch(&path, json!([home, work("replace"), other])).await.status, 200);
+    assert_eq!(counts(), [1, 1, 1]);
+    assert_eq!(entra.patch(&path, json!([home, work("replace")])).await.status, 200);
+    assert_eq!(counts(), [1, 1, 1], "what is there is found");
+
+    let data = crate::support::patch(&json!([other]));
+    let operations = json!([{"method": "PATCH", "path": path, "data": data}]);
+    let bulk = json!({"schemas": [crate::support::BULK], "Operations": operations});
+    assert_eq!(entra.send("POST", "/Bulk", bulk).await.status, 200);
+    assert_eq!(counts(), [1, 1, 2]);
+}

@@ -131,8 +131,8 @@ const MAX_NAMES: usize = 32;
 /// The rules that a request made use of: names of attributes only, never values, so that it can be
 /// logged.
 ///
-/// [`Rule::AddByFilter`], [`Rule::ReplaceByFilter`] and [`Rule::RemoveUnmatched`] are never among
-/// them: whether a filter matches shows only where the change is applied.
+/// [`Rule::AddByFilter`], [`Rule::ReplaceByFilter`] and [`Rule::RemoveUnmatched`] are among them only once
+/// the change is applied: before that, nobody knows whether a filter matches.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tolerated {
     uses: Vec<Use>,

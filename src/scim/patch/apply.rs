@@ -93,6 +93,9 @@ impl AttributeChange {
         let elements = list_at(holder, &attribute.name);
         let matched: Vec<bool> = elements.iter().map(|element| filter.matches_element(element)).collect();
         if !matched.contains(&true) {
+            if *unmatched != Unmatched::Refuse {
+                self.unmatched.set();
+            }
             return match unmatched {
                 Unmatched::Ignore => Ok(()),
                 Unmatched::Append(value) => add(attribute, elements, std::slice::from_ref(value)),

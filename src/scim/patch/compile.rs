@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{AttributeChange, MAX_OPERATIONS, Op, PATCH_SCHEMA, Patch, Step, Unmatched, members};
+use super::{AttributeChange, MAX_OPERATIONS, Noted, Op, PATCH_SCHEMA, Patch, Step, Unmatched, members};
 use crate::scim::dialect::{Rule, Rules, Tolerated};
 use crate::scim::error::ScimError;
 use crate::scim::filter::{Filter, Literal, Operator};
@@ -223,7 +223,13 @@ impl Compiler<'_> {
                 if target.attribute.required {
                     return Err(ScimError::mutability(format!("{target} is required and cannot be removed")));
                 }
-                self.push(AttributeChange { op: Op::Remove, target, filter: None, value: None });
+                self.push(AttributeChange {
+                    op: Op::Remove,
+                    target,
+                    filter: None,
+                    value: None,
+                    unmatched: Noted::default(),
+                });
                 Ok(())
             }
             (Op::Add, Some(Value::Null)) => Ok(()),
@@ -265,7 +271,7 @@ impl Compiler<'_> {
         let ignored = self.rules.has(Rule::RemoveUnmatched);
         let unmatched = if ignored { Unmatched::Ignore } else { Unmatched::Refuse };
         let filter = filter.map(|filter| (filter, unmatched));
-        self.push(AttributeChange { op: Op::Remove, target, filter, value });
+        self.push(AttributeChange { op: Op::Remove, target, filter, value, unmatched: Noted::default() });
         Ok(())
     }
 
@@ -329,7 +335,7 @@ impl Compiler<'_> {
             };
             (filter, unmatched)
         });
-        self.push(AttributeChange { op, target, filter, value: normalized });
+        self.push(AttributeChange { op, target, filter, value: normalized, unmatched: Noted::default() });
         Ok(())
     }
 
@@ -341,7 +347,13 @@ impl Compiler<'_> {
             if sub_attribute.mutability != Mutability::ReadOnly {
                 let target =
                     AttributeRef { sub_attribute: Some(Arc::clone(sub_attribute)), ..target.clone() };
-                self.push(AttributeChange { op: Op::Replace, target, filter: None, value: None });
+                self.push(AttributeChange {
+                    op: Op::Replace,
+                    target,
+                    filter: None,
+                    value: None,
+                    unmatched: Noted::default(),
+                });
             }
         }
     }
