@@ -123,7 +123,9 @@ impl Context<'_> {
         };
         if !tolerant.is_empty() {
             let mut tolerated = Tolerated::default();
-            tolerant.iter().for_each(|patch| patch.report(&mut tolerated));
+            for patch in tolerant {
+                patch.report(&mut tolerated);
+            }
             self.note(&tolerated);
         }
         answer
