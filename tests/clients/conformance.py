@@ -13,7 +13,8 @@ from scim2_client.engines.httpx2 import SyncSCIMClient
 from scim2_tester import Status, check_server
 
 # What the checks must have covered, so that an upgrade that stops discovering a type does not pass unseen.
-EXPECTED_RESOURCE_TYPES = {"User", "Group"}
+# SCIM_RESOURCE_TYPES names those of a tenant with resource types of its own.
+EXPECTED_RESOURCE_TYPES = {"User", "Group", *os.environ.get("SCIM_RESOURCE_TYPES", "").split()}
 EXPECTED_CHECKS = {
     "service_provider_config_endpoint",
     "query_all_resource_types",

@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::support::{Server, Setup};
+use crate::support::{Server, Setup, Tenant};
 
 fn environment() -> PathBuf {
     let venv = std::env::var_os("SCIM_CLIENTS_VENV").map(PathBuf::from);
@@ -34,11 +34,17 @@ async fn java(tenant: &'static str, client: &str) {
 
 /// Runs a command in `tests/clients/` on one tenant, whose base URL is its last argument.
 async fn run(tenant: &'static str, command: &[&str]) {
-    let server = Server::start(&Setup::both()).await;
+    run_on(&Setup::both(), tenant, command).await;
+}
+
+/// The same on tenants of one's own; their own resource types are named in `SCIM_RESOURCE_TYPES`.
+async fn run_on(setup: &Setup, tenant: &'static str, command: &[&str]) {
+    let server = Server::start(setup).await;
     let mut process = Command::new(command[0]);
     process
         .args(&command[1..])
         .arg(server.base(tenant))
+        .env("SCIM_RESOURCE_TYPES", if tenant == "custom" { "Role" } else { "" })
         .env("SCIM_TOKEN", server.client(tenant).token())
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients"));
     let output = tokio::task::spawn_blocking(move || process.output()).await.expect("no panic");
@@ -57,6 +63,40 @@ async fn scim2_tester_on_strict_passes_every_check() {
 #[tokio::test]
 async fn scim2_tester_on_generic_passes_every_check() {
     run("generic", &[&program("python"), "conformance.py"]).await;
+}
+
+/// An extension and a resource type of the tenant's own.
+const CUSTOM: &str = "
+  schemas:
+    extensions:
+      - id: urn:example:scim:hr:2.0:User
+        name: HumanResources
+        resourceTypes: [User]
+        attributes:
+          - {name: badge}
+          - {name: grade, canonicalValues: [junior, senior]}
+          - {name: level, type: integer}
+          - {name: skills, multiValued: true}
+          - name: desk
+            type: complex
+            subAttributes: [{name: floor}, {name: seat}]
+  resourceTypes:
+    - name: Role
+      endpoint: /Roles
+      schema:
+        id: urn:example:scim:2.0:Role
+        name: Role
+        attributes:
+          - {name: displayName, required: true}
+          - {name: code, uniqueness: server}
+          - {name: active, type: boolean}
+";
+
+#[tokio::test]
+async fn scim2_tester_on_custom_schemas_passes_every_check() {
+    let custom = Tenant { name: "custom".to_owned(), dialect: "Strict", more: CUSTOM };
+    let setup = Setup { tenants: vec![custom], ..Setup::default() };
+    run_on(&setup, "custom", &[&program("python"), "conformance.py"]).await;
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ mod lists;
 mod oauth;
 mod refusals;
 mod resources;
+mod schemas;
 mod security;
 mod support;
 mod telemetry;
