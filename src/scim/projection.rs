@@ -153,7 +153,7 @@ fn only<A: AsRef<Attribute>>(attributes: &[A], object: &mut Map<String, Value>, 
             }),
             // An extension is a container: what is always returned of it is there without being asked for.
             (_, None) if name.contains(':') => parts(attribute, value, |object| {
-                only(&attribute.sub_attributes, object, &Selection::default())
+                only(&attribute.sub_attributes, object, &Selection::default());
             }),
             (_, None) => false,
         }
@@ -172,7 +172,7 @@ fn named<A: AsRef<Attribute>>(attributes: &[A], object: &mut Map<String, Value>,
             Returned::Never => false,
             Returned::Request if selected.is_none() => false,
             _ => parts(attribute, value, |object| {
-                named(&attribute.sub_attributes, object, selected.unwrap_or(&none))
+                named(&attribute.sub_attributes, object, selected.unwrap_or(&none));
             }),
         }
     });

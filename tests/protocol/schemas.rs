@@ -363,12 +363,13 @@ async fn duplicates_of_a_newly_unique_attribute_are_counted_and_stay() {
 
 #[tokio::test]
 async fn tenants_with_one_set_of_schemas_share_its_registry() {
+    use scim_operator::server::authenticate::usage::Usage;
     use scim_operator::server::serving::{Registries, Serving};
     let mut config = served(SPEC);
     let mut third = tenant("third", Dialect::Generic);
     third.schemas = config.tenants[0].schemas.clone();
     config.tenants.push(third);
-    let serving = Serving::compile(&config, &mut Registries::default(), None);
+    let serving = Serving::compile(&config, &mut Registries::default(), &Usage::default(), None);
     let registry = |path| &serving.tenant(path).unwrap().registry;
     assert!(Arc::ptr_eq(registry("acme"), registry("third")));
     assert!(!Arc::ptr_eq(registry("acme"), registry("globex")));

@@ -15,7 +15,7 @@ use crate::{
         path::AttributePath,
         schema::{
             Attribute, AttributeRef, AttributeType, ENTERPRISE_USER_SCHEMA, GROUP_SCHEMA, Mutability,
-            Registry, USER_SCHEMA,
+            Registry, USER_SCHEMA, Uniqueness,
         },
     },
 };
@@ -47,6 +47,9 @@ pub(super) fn check(tenant: &Located<ScimTenant>) -> Vec<Finding> {
     check.core("Group", &core.group, "spec.schemas.core.group");
     check.findings
 }
+
+/// Where a schema's URN is written, and the schema's attributes.
+type Written<'t> = (String, &'t Vec<SchemaAttribute>);
 
 struct Check<'t> {
     tenant: &'t Located<ScimTenant>,
@@ -103,7 +106,7 @@ impl<'t> Check<'t> {
             let field = child(&child(&item("spec.resourceTypes", index), "schema"), "id");
             (kind.schema.id.clone(), Some((field, &kind.schema.attributes)))
         });
-        let all: Vec<(String, Option<(String, &Vec<SchemaAttribute>)>)> =
+        let all: Vec<(String, Option<Written<'_>>)> =
             core.into_iter().chain(extensions).chain(kinds).collect();
         for (position, (urn, own)) in all.iter().enumerate() {
             let Some((field, _)) = own else { continue };
@@ -297,7 +300,7 @@ impl<'t> Check<'t> {
             };
             self.error(&child(field, "uniqueness"), "schema-core", message, &hint);
         }
-        if written.uniqueness == Some(SchemaUniqueness::None) && known.uniqueness != Default::default() {
+        if written.uniqueness == Some(SchemaUniqueness::None) && known.uniqueness != Uniqueness::None {
             let message = format!("{path} is unique in RFC 7643, which cannot be taken back");
             self.error(&child(field, "uniqueness"), "schema-core", message, "remove it");
         }

@@ -27,6 +27,7 @@ pub struct Schema {
 /// One attribute and its characteristics (RFC 7643 section 2.2).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "three are the RFC's own characteristics")]
 pub struct Attribute {
     /// The name, in its canonical spelling.
     pub name: String,

@@ -38,6 +38,7 @@ impl ResourceType {
     }
 
     /// `; did you mean "userName"?` for a path that does not resolve; empty when no name is close.
+    #[must_use]
     pub fn hint(&self, path: &AttributePath) -> String {
         let holder = self.resolve(&AttributePath { sub_attribute: None, ..path.clone() });
         let close = match (&holder, path.sub_attribute.as_deref()) {
