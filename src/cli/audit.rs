@@ -16,12 +16,18 @@ use super::Exit;
 use crate::crd;
 use crate::store::TenantKey;
 use crate::store::audit::{
-    Change, Changes, FeedError, From, MAX_CHANGES, MemberChanges, Operation, Sequence,
+    Change, Changes, FeedError, From, MAX_CHANGES, MemberChanges, MemberIds, Operation, Sequence,
 };
 use crate::store::sqlite::AuditFile;
 
 /// How often `--follow` looks whether somebody has written; it asks the file's header and reads nothing else.
 const POLL: Duration = Duration::from_millis(100);
+
+/// What stands before the lines that belong to a row.
+const INDENT: &str = "                                  ";
+
+/// Members that people are shown of one row.
+const MEMBERS: usize = 10;
 
 /// Show who changed what: the audit log of one tenant
 ///
@@ -130,7 +136,7 @@ fn choose(tenants: &[TenantKey], wanted: Option<&str>) -> Result<TenantKey, Stri
     let mut found = tenants.iter().filter(named);
     match (found.next(), found.next()) {
         (Some(tenant), None) => Ok(tenant.clone()),
-        _ if tenants.is_empty() => Err("no tenant has written anything to this database yet".to_owned()),
+        _ if tenants.is_empty() => Err("no tenant has been served from this database yet".to_owned()),
         (None, _) => Err(format!(
             "there is no tenant {:?} in this database; {}",
             wanted.unwrap_or_default(),
@@ -285,7 +291,7 @@ impl<W: Write> Printer<'_, W> {
                     let [sequence, actor, client, changed] = ["SEQ", "ACTOR", "CLIENT", "CHANGED"];
                     writeln!(
                         self.out,
-                        "{time:24}  {sequence:>6}  {operation:14}  {resource:42}  {version:9}  {actor:12}  {client:15}  {changed}"
+                        "{time:24}  {sequence:>6}  {operation:18}  {resource:42}  {version:9}  {actor:12}  {client:15}  {changed}"
                     )?;
                 }
                 self.lines += 1;
@@ -309,15 +315,25 @@ fn line(change: &Change) -> String {
         changed.push(format!("members +{added} -{removed}"));
     }
     let mut text = format!(
-        "{time:<24.3}  {sequence:>6}  {operation:14}  {resource:42}  {version:9}  {actor:12}  {client:15}  {}",
+        "{time:<24.3}  {sequence:>6}  {operation:18}  {resource:42}  {version:9}  {actor:12}  {client:15}  {}",
         changed.join(", ")
     );
     text.truncate(text.trim_end().len());
     text.push('\n');
+    let named = change.members.iter().filter_map(|members| members.ids.as_ref());
+    for MemberIds { added, removed } in named {
+        let lines = added.iter().map(|id| ('+', id)).chain(removed.iter().map(|id| ('-', id)));
+        for (sign, id) in lines.take(MEMBERS) {
+            let _ = writeln!(text, "{INDENT}member {sign}{}", shown(id));
+        }
+        if added.len() + removed.len() > MEMBERS {
+            let _ = writeln!(text, "{INDENT}and more; --output json has them");
+        }
+    }
     for (path, pair) in change.values.iter().flatten() {
         let side = |index: usize| pair.get(index).filter(|value| !value.is_null());
         let side = |index: usize| side(index).map_or("nothing".to_owned(), Value::to_string);
-        let _ = writeln!(text, "{:34}{path}: {} → {}", "", side(0), side(1));
+        let _ = writeln!(text, "{INDENT}{path}: {} → {}", side(0), side(1));
     }
     text
 }
@@ -415,12 +431,18 @@ mod tests {
             values: pair.as_object().cloned(),
         };
         insta::assert_snapshot!(line(&change), @r#"
-2026-11-22T08:00:00.500Z       7  patch           User/u1                                     1→2        to\u{1b}ken   192.0.2.1        active, title
+2026-11-22T08:00:00.500Z       7  patch               User/u1                                     1→2        to\u{1b}ken   192.0.2.1        active, title
                                   active: true → false
                                   title: nothing → "x"
 "#);
-        let members = Some(MemberChanges { added: 2, removed: 1, ids: None });
-        let group = Change { attributes: vec!["members".to_owned()], members, values: None, ..change };
-        assert!(line(&group).ends_with("members +2 -1\n"), "{}", line(&group));
+        let members = Some(MemberChanges { added: 2000, removed: 1, ids: None });
+        let mut group = Change { attributes: vec!["members".to_owned()], members, values: None, ..change };
+        assert!(line(&group).ends_with("members +2000 -1\n"), "{}", line(&group));
+        let ids =
+            MemberIds { added: (1..=11).map(|n| format!("u{n}")).collect(), removed: vec!["u12".to_owned()] };
+        group.members = Some(MemberChanges { added: 11, removed: 1, ids: Some(ids) });
+        let text = line(&group);
+        assert!(text.contains("member +u10\n") && !text.contains("u11"), "{text}");
+        assert!(text.ends_with("and more; --output json has them\n"), "{text}");
     }
 }

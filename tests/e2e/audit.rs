@@ -36,7 +36,7 @@ fn refusal(data: &Path, arguments: &[&str]) -> String {
 
 #[tokio::test]
 async fn log_of_a_running_server_is_shown_and_filtered() {
-    let server = Server::start(&Setup::both()).await;
+    let server = Server::start(&Setup::strict()).await;
     let (data, client) = (server.data(), server.client("strict"));
     let ann = client.create("/Users", &support::user("ann")).await;
     let group = client.create("/Groups", &support::group("staff")).await;
@@ -45,7 +45,7 @@ async fn log_of_a_running_server_is_shown_and_filtered() {
     client.patch(&format!("/Users/{ann}"), &off).await.expect(200);
     client.delete(&format!("/Users/{ann}")).await.expect(204);
 
-    // The only tenant that has written need not be named.
+    // The only tenant need not be named.
     let all = rows(&data, &[]);
     let said: Vec<_> = all.iter().map(|row| row["operation"].as_str().expect("a name")).collect();
     assert_eq!(said, ["create", "create", "patch", "patch", "member-deleted", "delete"]);
@@ -128,17 +128,26 @@ async fn log_is_read_when_the_server_is_gone_and_its_lock_is_nobodys() {
 async fn what_cannot_be_shown_is_said_with_what_to_do() {
     let server = Server::start(&Setup::both()).await;
     let data = server.data();
-    insta::assert_snapshot!(refusal(&data.join("none"), &[]), @"");
+    insta::assert_snapshot!(refusal(&data.join("none"), &[]), @"2: error: there is no database DATA/scim.db; name the data directory of the server with --data");
     server.client("strict").create("/Users", &support::user("ann")).await;
     server.client("generic").create("/Users", &support::user("ann")).await;
-    insta::assert_snapshot!(refusal(&data, &["--tenant", "acme"]), @"");
-    insta::assert_snapshot!(refusal(&data, &[]), @"");
-    insta::assert_snapshot!(refusal(&data, &["--tenant", "strict", "--after", "7"]), @"");
-    for wrong in [["--since", "yesterday"], ["--operation", "destroy"], ["--limit", "-1"]] {
+    insta::assert_snapshot!(refusal(&data, &["--tenant", "acme"]), @r#"
+2: error: there is no tenant "acme" in this database; it has:
+  default/generic
+  default/strict
+"#);
+    insta::assert_snapshot!(refusal(&data, &[]), @r#"
+2: error: name a tenant with --tenant; it has:
+  default/generic
+  default/strict
+"#);
+    insta::assert_snapshot!(refusal(&data, &["--tenant", "strict", "--after", "7"]), @"1: error: change 7 is not of this log, whose newest is 1: the tenant was purged or the database restored; read the resources anew and go on after 1");
+    for wrong in [["--since", "yesterday"], ["--operation", "destroy"], ["--limit", "few"]] {
         let said = refusal(&data, &wrong);
         assert!(said.starts_with("2: error: invalid value"), "{said}");
     }
-    std::fs::write(data.join("scim.db"), "not a database at all, but long enough to be read as one")
-        .expect("writable");
-    assert!(refusal(&data, &[]).starts_with("2: error: DATA/scim.db is not a database of scim-operator"));
+    let other = data.join("other");
+    std::fs::create_dir(&other).expect("writable");
+    std::fs::write(other.join("scim.db"), "not a database, ".repeat(100)).expect("writable");
+    assert!(refusal(&other, &[]).starts_with("2: error: DATA/scim.db is not a database of scim-operator"));
 }

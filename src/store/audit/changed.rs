@@ -130,3 +130,82 @@ fn shown(attribute: &Attribute, value: &Value) -> Value {
         value => value.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::scim::schema::{Registry, Schema};
+
+    fn attributes(value: Value) -> Attributes {
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn user() -> Arc<ResourceType> {
+        Arc::clone(Registry::core().by_name("User").unwrap())
+    }
+
+    #[test]
+    fn paths_name_the_leaves_that_differ() {
+        let urn = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
+        let before = attributes(json!({"schemas": ["a"], "userName": "u", "title": "t",
+            "name": {"givenName": "g", "familyName": "f"}, "emails": [{"value": "a"}],
+            urn: {"manager": {"value": "m"}, "department": "d"}}));
+        let after = attributes(json!({"schemas": ["a", "b"], "userName": "u", "name": {"familyName": "F"},
+            "emails": [{"value": "b"}], urn: {"manager": {"value": "M"}, "department": "d"}}));
+        let changed = changed(&user(), Some(&before), Some(&after), false);
+        let expected = format!("name.familyName name.givenName emails {urn}:manager.value title ");
+        assert_eq!((changed.paths.as_str(), changed.values), (expected.as_str(), None));
+    }
+
+    #[test]
+    fn what_is_never_returned_or_not_in_the_schema_has_no_value() {
+        let attribute =
+            |name: &str, returned: &str| json!({"name": name, "type": "string", "returned": returned});
+        let secrets = json!({"name": "secrets", "type": "complex", "multiValued": true,
+            "subAttributes": [attribute("name", "default"), attribute("pin", "never")]});
+        let schema = json!({"id": "urn:example:Thing", "name": "Thing", "description": "",
+            "attributes": [attribute("open", "default"), attribute("hidden", "never"), secrets]});
+        let schema: Schema = serde_json::from_value(schema).unwrap();
+        let thing = ResourceType::new("Thing", "/Things", "", Arc::new(schema), Vec::new());
+        let after = attributes(json!({"open": "seen", "hidden": "1234", "gone": "5678",
+            "secrets": [{"name": "n", "pin": "4321"}]}));
+        let changed = changed(&thing, None, Some(&after), true);
+        assert_eq!(changed.paths, "open hidden gone secrets ");
+        let values = json!({"open": [null, "seen"], "secrets": [null, [{"name": "n"}]]});
+        assert_eq!(json!(changed.values), values);
+    }
+
+    fn any_attributes() -> impl Strategy<Value = Attributes> {
+        let leaf =
+            prop_oneof![Just(json!("a")), Just(json!("b")), Just(json!([1])), Just(json!([{"value": 1}]))];
+        let name = || proptest::sample::select(vec!["title", "name", "emails", "urn:x:y"]);
+        let value = leaf.prop_recursive(2, 8, 3, move |inner| {
+            prop::collection::btree_map(name(), inner, 0..3).prop_map(|map| json!(map))
+        });
+        let name = proptest::sample::select(vec!["title", "name", "emails", "urn:x:y"]);
+        prop::collection::btree_map(name, value, 0..4).prop_map(|map| attributes(json!(map)))
+    }
+
+    proptest! {
+        #[test]
+        fn equal_states_have_no_paths_and_each_path_is_given_once(before in any_attributes(), after in any_attributes()) {
+            let user = user();
+            prop_assert_eq!(changed(&user, Some(&before), Some(&before), true).paths, "");
+            let found = changed(&user, Some(&before), Some(&after), true);
+            let mut paths = Changed::split(&found.paths);
+            let back = changed(&user, Some(&after), Some(&before), true);
+            let mut back = Changed::split(&back.paths);
+            paths.sort();
+            back.sort();
+            prop_assert_eq!(&paths, &back);
+            let count = paths.len();
+            paths.dedup();
+            prop_assert_eq!(paths.len(), count);
+        }
+    }
+}

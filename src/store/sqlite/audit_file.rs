@@ -24,7 +24,7 @@ impl AuditFile {
         Ok(Self { connection: schema::open_beside(&path)? })
     }
 
-    /// The tenants that have written, ordered by name.
+    /// The tenants that were ever served from this database and not purged since, ordered by name.
     pub fn tenants(&self) -> Result<Vec<TenantKey>, StoreError> {
         rows::tenants(&self.connection).map_err(failed)
     }

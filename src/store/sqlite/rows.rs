@@ -145,7 +145,7 @@ pub(super) fn count(connection: &Connection, tenant: i64, resource_type: &str) -
     Ok(count.unwrap_or(0).cast_unsigned())
 }
 
-/// The tenants that have ever written, ordered by name.
+/// The tenants that were ever served from this database and not purged since, ordered by name.
 pub(super) fn tenants(connection: &Connection) -> Sql<Vec<TenantKey>> {
     let sql = "SELECT name FROM tenant WHERE name IS NOT NULL ORDER BY name";
     let mut statement = connection.prepare_cached(sql)?;
