@@ -201,7 +201,10 @@ fn print(args: &Args, file: &AuditFile, tenant: &TenantKey) -> Result<(), Stop> 
     }
     printer.out.flush()?;
     let mut next = read.next;
-    while args.follow {
+    if !args.follow {
+        return Ok(());
+    }
+    loop {
         std::thread::sleep(POLL);
         let now = file.data_version().map_err(FeedError::from)?;
         if now == version {
@@ -220,7 +223,6 @@ fn print(args: &Args, file: &AuditFile, tenant: &TenantKey) -> Result<(), Stop> 
         }
         printer.out.flush()?;
     }
-    Ok(())
 }
 
 /// Says that what was asked for begins before the log does: those rows may have been there once.

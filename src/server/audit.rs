@@ -13,7 +13,7 @@ use crate::store::StoreError;
 use crate::store::audit::Retention;
 
 /// How often logs are looked at.
-const PRUNE_EVERY: Duration = Duration::from_secs(60);
+const PRUNE_EVERY: Duration = Duration::from_mins(1);
 
 /// Between two steps, so that pruning a large log leaves the writer to others.
 const BREATHE: Duration = Duration::from_millis(20);

@@ -110,7 +110,9 @@ async fn apply(
             membership.add(transaction, members).await?;
             membership.finish()?;
             let mut changed = changed(resource_type, None, Some(&attributes), setting.policy.audit_values);
-            discarded.iter().for_each(|path| changed.name(path));
+            for path in discarded {
+                changed.name(path);
+            }
             let members = membership.changes(transaction).await?;
             if members.is_some() {
                 changed.name("members");
@@ -335,7 +337,9 @@ async fn settle(
     }
     // Whether a password is another than before, nobody knows: that it was sent is worth a row.
     if moved || !discarded.is_empty() {
-        discarded.iter().for_each(|path| differences.name(path));
+        for path in discarded {
+            differences.name(path);
+        }
         let members = membership.changes(transaction).await?;
         if members.is_some() {
             differences.name("members");

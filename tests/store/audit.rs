@@ -283,11 +283,11 @@ pub(crate) async fn follower_sees_each_row_once_and_every_version(backend: &Back
             assert_eq!(change.sequence, seen + 1, "no gap, whether or not it would fill");
             seen = change.sequence;
             assert_eq!(versions.get(&change.resource_id).copied(), change.version_before, "{change:?}");
-            if change.resource_id == shared && change.operation != Operation::MemberRenamed {
-                if change.operation != Operation::Create {
-                    let MemberIds { added, removed } = ids(&change);
-                    members.extend(added);
-                    removed.iter().for_each(|id| assert!(members.remove(id)));
+            if change.resource_id == shared && change.members.is_some() {
+                let MemberIds { added, removed } = ids(&change);
+                members.extend(added);
+                for id in removed {
+                    assert!(members.remove(&id), "{id} was no member");
                 }
             }
             match change.version_after {

@@ -286,12 +286,12 @@ pub struct Pruned {
     pub more: bool,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields so")]
 fn milliseconds<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("{time:.3}"))
 }
 
 /// Stored as `[old, new]`, shown by name.
+#[expect(clippy::ref_option, reason = "serde passes fields so")]
 fn old_and_new<S: Serializer>(values: &Option<Map<String, Value>>, serializer: S) -> Result<S::Ok, S::Error> {
     #[derive(Serialize)]
     struct OldAndNew<'a> {
