@@ -217,7 +217,7 @@ impl Run {
 pub(crate) async fn members_are_those_of_the_model(backend: &Backend) {
     let mut runner = TestRunner::default();
     let policy = Policy {
-        retention: Some(Duration::from_secs(3600)),
+        retention: Some(Duration::from_hours(1)),
         restore_on_recreate: true,
         keep_unknown_members: true,
         ..Policy::default()
