@@ -98,14 +98,13 @@ pub(super) async fn prepare(
         }
         return Ok(Prepared::default());
     }
-    let key = match known {
-        Some(key) => key,
-        None => {
-            let name = tenant.clone();
-            let key = writer.run(move |connection| make_tenant(connection, &name)).await?;
-            tenants.write().unwrap_or_else(PoisonError::into_inner).insert(tenant.clone(), key);
-            key
-        }
+    let key = if let Some(key) = known {
+        key
+    } else {
+        let name = tenant.clone();
+        let key = writer.run(move |connection| make_tenant(connection, &name)).await?;
+        tenants.write().unwrap_or_else(PoisonError::into_inner).insert(tenant.clone(), key);
+        key
     };
     let by_name = types.iter().map(|kind| (kind.name.clone(), Arc::clone(kind))).collect();
     shapes.change(|known| known.types.insert(key, Arc::new(by_name)));
