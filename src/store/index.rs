@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::scim::filter::fold;
 use crate::scim::resource::Attributes;
-use crate::scim::schema::{Attribute, AttributeRef, AttributeType, ResourceType, Uniqueness};
+use crate::scim::schema::{Attribute, AttributeRef, AttributeType, ResourceType, Schema, Uniqueness};
 
 /// Characters of a value that the index holds as they are; what is longer ends in a digest of the whole.
 pub(super) const MAX_PREFIX: usize = 448;
@@ -140,7 +140,9 @@ pub(super) fn integer_key(number: &Number) -> Option<String> {
 /// when the values are.
 pub(super) fn key(value: &str, case_exact: bool) -> String {
     let mut key = fold(value, case_exact).into_owned();
-    if let Some((cut, _)) = key.char_indices().nth(MAX_PREFIX) {
+    if key.len() > MAX_PREFIX
+        && let Some((cut, _)) = key.char_indices().nth(MAX_PREFIX)
+    {
         let digest = Sha256::digest(key.as_bytes());
         key.truncate(cut);
         key.extend(digest.iter().map(|byte| format!("{byte:02x}")));
@@ -148,35 +150,48 @@ pub(super) fn key(value: &str, case_exact: bool) -> String {
     key
 }
 
-/// The index entries of a resource's attributes, each once.
+/// The index entries of a resource's attributes, each once. Goes by the values that are there, for most
+/// attributes have none.
 pub(super) fn entries(resource_type: &ResourceType, attributes: &Attributes) -> Vec<Entry> {
     let mut entries = Vec::with_capacity(4);
-    let core = resource_type.common.iter().chain(&resource_type.schema.attributes);
-    let core = core.map(|attribute| (None, attributes, attribute));
-    let extended = resource_type.extensions.iter().filter_map(|extension| {
-        let values = attributes.get(&extension.schema.id)?.as_object()?;
-        Some((extension, values))
-    });
-    let extended = extended.flat_map(|(extension, values)| {
-        let id = Some(extension.schema.id.as_str());
-        extension.schema.attributes.iter().map(move |attribute| (id, values, attribute))
-    });
-    for (extension, values, attribute) in core.chain(extended) {
-        let Some(value) = values.get(&attribute.name) else { continue };
-        if let Some(indexed) = describe(resource_type, extension, attribute, None) {
-            each(value, |value| push(&mut entries, &indexed, value));
-        }
-        for sub_attribute in &attribute.sub_attributes {
-            if let Some(indexed) = describe(resource_type, extension, attribute, Some(sub_attribute)) {
-                each(value, |element| {
-                    if let Some(value) = element.get(&sub_attribute.name) {
-                        each(value, |value| push(&mut entries, &indexed, value));
-                    }
-                });
-            }
+    for (name, value) in attributes {
+        let extension = resource_type.extensions.iter().find(|extension| extension.schema.id == *name);
+        let (Some(extension), Value::Object(values)) = (extension, value) else {
+            attribute(resource_type, None, name, value, &mut entries);
+            continue;
+        };
+        for (name, value) in values {
+            attribute(resource_type, Some(&extension.schema), name, value, &mut entries);
         }
     }
     entries
+}
+
+/// The entries of one attribute's value.
+fn attribute(
+    resource_type: &ResourceType,
+    extension: Option<&Schema>,
+    name: &str,
+    value: &Value,
+    entries: &mut Vec<Entry>,
+) {
+    let common = if extension.is_none() { &resource_type.common[..] } else { &[] };
+    let schema = extension.unwrap_or(&resource_type.schema);
+    let mut known = common.iter().chain(&schema.attributes);
+    let Some(attribute) = known.find(|attribute| attribute.name == name) else { return };
+    let extension = extension.map(|schema| schema.id.as_str());
+    if let Some(indexed) = describe(resource_type, extension, attribute, None) {
+        each(value, |value| push(entries, &indexed, value));
+    }
+    for sub_attribute in &attribute.sub_attributes {
+        if let Some(indexed) = describe(resource_type, extension, attribute, Some(sub_attribute)) {
+            each(value, |element| {
+                if let Some(value) = element.get(&sub_attribute.name) {
+                    each(value, |value| push(entries, &indexed, value));
+                }
+            });
+        }
+    }
 }
 
 /// The value, or each of its elements when it is a list.

@@ -164,6 +164,10 @@ impl Attribute {
 /// or ends a string also begins or ends what it folds to.
 #[must_use]
 pub fn fold(text: &str, case_exact: bool) -> Cow<'_, str> {
+    if text.is_ascii() && !case_exact {
+        let upper = text.bytes().any(|byte| byte.is_ascii_uppercase());
+        return if upper { Cow::Owned(text.to_ascii_lowercase()) } else { Cow::Borrowed(text) };
+    }
     if case_exact || !text.chars().any(|c| !c.is_ascii_lowercase() && c.to_lowercase().ne([c])) {
         return Cow::Borrowed(text);
     }

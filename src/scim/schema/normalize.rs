@@ -170,7 +170,7 @@ impl Check<'_> {
         place: Option<&Place<'_>>,
     ) -> Result<Map<String, Value>, ScimError> {
         let mut seen = vec![false; attributes.len()];
-        let mut values: Vec<Option<Value>> = vec![None; attributes.len()];
+        let mut values: Vec<(usize, Value)> = Vec::with_capacity(body.len());
         for (name, value) in body {
             let known = attributes.iter().position(|a| a.as_ref().name.eq_ignore_ascii_case(&name));
             let Some(index) = known else {
@@ -189,11 +189,14 @@ impl Check<'_> {
                 )));
             }
             if attribute.mutability != Mutability::ReadOnly {
-                values[index] = self.attribute(attribute, value, &place)?;
+                values.extend(self.attribute(attribute, value, &place)?.map(|value| (index, value)));
             }
         }
-        let names = attributes.iter().map(|attribute| &attribute.as_ref().name);
-        Ok(names.zip(values).filter_map(|(name, value)| Some((name.clone(), value?))).collect())
+        values.sort_unstable_by_key(|(index, _)| *index);
+        Ok(values
+            .into_iter()
+            .map(|(index, value)| (attributes[index].as_ref().name.clone(), value))
+            .collect())
     }
 
     fn attribute(

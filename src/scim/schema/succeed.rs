@@ -30,12 +30,7 @@ impl ResourceType {
         self.complete_schemas(attributes);
         let top_level: Vec<&Arc<Attribute>> = self.top_level().collect();
         whole(&top_level, current, attributes, None)?;
-        let mut ordered = Map::with_capacity(attributes.len());
-        for attribute in top_level {
-            ordered.extend(attributes.shift_remove_entry(&attribute.name));
-        }
-        ordered.append(attributes);
-        *attributes = ordered;
+        order(&top_level, attributes);
         Ok(())
     }
 
@@ -85,6 +80,18 @@ fn prune(value: &mut Value) -> bool {
     }
 }
 
+/// Puts attributes in the schema's order, where they mostly are already.
+fn order(top_level: &[&Arc<Attribute>], attributes: &mut Attributes) {
+    let place = |name: &str| top_level.iter().position(|attribute| attribute.name == name);
+    let place = |name: &str| place(name).unwrap_or(top_level.len());
+    if attributes.keys().map(|name| place(name)).is_sorted() {
+        return;
+    }
+    let mut ordered: Vec<(String, Value)> = std::mem::take(attributes).into_iter().collect();
+    ordered.sort_by_key(|(name, _)| place(name));
+    attributes.extend(ordered);
+}
+
 /// One value of a multi-valued attribute may be primary (RFC 7643 section 2.4).
 pub(super) fn one_primary(
     attribute: &Attribute,
@@ -100,27 +107,31 @@ pub(super) fn one_primary(
     Ok(())
 }
 
-/// Checks what is required, in what differs from `current`.
+/// Checks what is required, in what differs from `current`. Goes by the values that are there, for most
+/// attributes have none.
 fn whole<A: AsRef<Attribute>>(
     attributes: &[A],
     current: Option<&Map<String, Value>>,
     object: &Map<String, Value>,
     place: Option<&Place<'_>>,
 ) -> Result<(), ScimError> {
-    for attribute in attributes.iter().map(AsRef::as_ref) {
-        let before = current.and_then(|current| current.get(&attribute.name));
-        let place = Place { parent: place, step: Step::Name(&attribute.name) };
-        let Some(value) = object.get(&attribute.name) else {
-            let ours = attribute.mutability == Mutability::ReadOnly || attribute.is_discarded();
-            let asked = current.is_none() || before.is_some();
-            if attribute.required && !ours && asked {
-                return Err(ScimError::invalid_value(format!("\"{place}\" is required")));
-            }
+    for attribute in attributes.iter().map(AsRef::as_ref).filter(|attribute| attribute.required) {
+        let ours = attribute.mutability == Mutability::ReadOnly || attribute.is_discarded();
+        let asked = current.is_none_or(|current| current.contains_key(&attribute.name));
+        if !ours && asked && !object.contains_key(&attribute.name) {
+            let place = Place { parent: place, step: Step::Name(&attribute.name) };
+            return Err(ScimError::invalid_value(format!("\"{place}\" is required")));
+        }
+    }
+    for (name, value) in object {
+        let Some(attribute) = attributes.iter().map(AsRef::as_ref).find(|a| a.name == *name) else {
             continue;
         };
+        let before = current.and_then(|current| current.get(name));
         if before == Some(value) {
             continue;
         }
+        let place = Place { parent: place, step: Step::Name(name) };
         if attribute.required && value.as_str().is_some_and(|text| text.trim().is_empty()) {
             return Err(ScimError::invalid_value(format!("\"{place}\" is required and must not be blank")));
         }
