@@ -274,21 +274,60 @@ pub enum Paging {
     },
 }
 
-/// Appends a list answer to `out`; `write` appends one resource.
-pub fn write_response<R>(
-    out: &mut Vec<u8>,
-    total: u64,
-    paging: &Paging,
-    resources: &[R],
-    mut write: impl FnMut(&R, &mut Vec<u8>),
-) {
+/// The resources of a list answer, as JSON already.
+#[derive(Debug, Clone, Default)]
+pub struct Resources {
+    count: usize,
+    /// Separated by commas.
+    json: Vec<u8>,
+}
+
+impl Resources {
+    /// Adds a resource, which `write` appends.
+    pub fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.count > 0 {
+            self.json.push(b',');
+        }
+        write(&mut self.json);
+        self.count += 1;
+    }
+
+    /// Makes room for `others` like the first, or somewhat longer: to grow later would copy all of them.
+    pub fn reserve(&mut self, others: usize) {
+        let each = self.json.len() + self.json.len() / 8;
+        self.json.reserve(others.saturating_mul(each) + 1024);
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The JSON of each, separated by commas.
+    #[must_use]
+    pub fn json(&self) -> &[u8] {
+        &self.json
+    }
+}
+
+/// A list answer.
+#[must_use]
+pub fn write_response(total: u64, paging: &Paging, resources: &Resources) -> Vec<u8> {
+    let mut out = Vec::with_capacity(512 + resources.json.len());
     let mut buffer = itoa::Buffer::new();
     out.extend_from_slice(b"{\"schemas\":[\"");
     out.extend_from_slice(LIST_RESPONSE_SCHEMA.as_bytes());
     out.extend_from_slice(b"\"],\"totalResults\":");
     out.extend_from_slice(buffer.format(total).as_bytes());
     out.extend_from_slice(b",\"itemsPerPage\":");
-    out.extend_from_slice(buffer.format(resources.len()).as_bytes());
+    out.extend_from_slice(buffer.format(resources.count).as_bytes());
     match paging {
         Paging::Index { start_index } => {
             out.extend_from_slice(b",\"startIndex\":");
@@ -303,13 +342,9 @@ pub fn write_response<R>(
         Paging::Cursor { next: None } => {}
     }
     out.extend_from_slice(b",\"Resources\":[");
-    for (index, resource) in resources.iter().enumerate() {
-        if index > 0 {
-            out.push(b',');
-        }
-        write(resource, out);
-    }
+    out.extend_from_slice(&resources.json);
     out.extend_from_slice(b"]}");
+    out
 }
 
 #[cfg(test)]
@@ -439,9 +474,11 @@ mod tests {
     #[test]
     fn answer_is_written_around_the_resources() {
         let written = |paging: &Paging, resources: &[&str]| {
-            let mut out = Vec::new();
-            write_response(&mut out, 7, paging, resources, |r, out| out.extend_from_slice(r.as_bytes()));
-            String::from_utf8(out).unwrap()
+            let mut written = Resources::default();
+            for resource in resources {
+                written.push(|out| out.extend_from_slice(resource.as_bytes()));
+            }
+            String::from_utf8(write_response(7, paging, &written)).unwrap()
         };
         let index = Paging::Index { start_index: 3 };
         insta::assert_snapshot!(written(&index, &["{\"id\":\"1\"}", "{\"id\":\"2\"}"]), @r#"{"schemas":["urn:ietf:params:scim:api:messages:2.0:ListResponse"],"totalResults":7,"itemsPerPage":2,"startIndex":3,"Resources":[{"id":"1"},{"id":"2"}]}"#);

@@ -10,8 +10,10 @@ use jiff::fmt::temporal::DateTimePrinter;
 use serde_json::{Map, Value, json};
 
 use super::etag::Version;
+use super::member::Member;
 use super::projection::Projection;
-use super::resource::Resource;
+use super::resource::{Resource, View};
+use super::schema::ResourceType;
 
 /// RFC 3339 in UTC with milliseconds.
 const TIMESTAMPS: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
@@ -19,13 +21,22 @@ const TIMESTAMPS: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
 /// Appends the JSON of a resource to `out`. `base_url` is the tenant's, with no slash at its end:
 /// `https://scim.example.com/acme/scim/v2`. Without a projection no byte of the body is parsed.
 pub fn write(resource: &Resource, base_url: &str, projection: &Projection, out: &mut Vec<u8>) {
-    if *projection == Projection::Default && resource.resource_type.shows_all_by_default {
-        splice(resource, base_url, out);
-        return;
-    }
-    let mut value = to_value(resource, base_url);
-    projection.apply(&resource.resource_type, &mut value);
-    out.extend_from_slice(value.to_string().as_bytes());
+    Writer::new(base_url, projection).write(resource.view(), out);
+}
+
+/// Writes resources for one client. What the resources of a page have in common is written out once.
+#[derive(Debug)]
+pub struct Writer<'w> {
+    base_url: &'w str,
+    projection: &'w Projection,
+    /// The name of the type that the next two are for.
+    resource_type: String,
+    /// `meta` up to `created`.
+    before_created: Vec<u8>,
+    /// `meta` after `lastModified` up to the id in `location`.
+    before_id: Vec<u8>,
+    /// The time that was written last: resources that were pushed together share theirs.
+    time: (Timestamp, Vec<u8>),
 }
 
 /// The full representation, for filters and projections.
@@ -34,9 +45,9 @@ pub fn write(resource: &Resource, base_url: &str, projection: &Projection, out: 
 ///
 /// When the body is no JSON object, which a store never keeps.
 #[must_use]
-pub fn to_value(resource: &Resource, base_url: &str) -> Value {
+pub fn to_value(resource: View<'_>, base_url: &str) -> Value {
     let mut value: Map<String, Value> =
-        serde_json::from_slice(&resource.body).expect("the store keeps bodies that it wrote as JSON objects");
+        serde_json::from_slice(resource.body).expect("the store keeps bodies that it wrote as JSON objects");
     resource.resource_type.hide(&mut value);
     if let Some(groups) = resource.related.groups.as_deref().filter(|groups| !groups.is_empty()) {
         let groups = groups.iter().map(|group| {
@@ -56,7 +67,7 @@ pub fn to_value(resource: &Resource, base_url: &str) -> Value {
         "resourceType": resource.resource_type.name,
         "created": TIMESTAMPS.timestamp_to_string(&resource.created),
         "lastModified": TIMESTAMPS.timestamp_to_string(&resource.last_modified),
-        "location": location(resource, base_url),
+        "location": format!("{base_url}{}/{}", resource.resource_type.endpoint, resource.id),
         "version": resource.version().to_string(),
     });
     value.insert("meta".to_owned(), meta);
@@ -85,58 +96,90 @@ fn entry(base_url: &str, endpoint: &str, id: &str, display: Option<&str>, kind: 
     Value::Object(entry)
 }
 
-fn splice(resource: &Resource, base_url: &str, out: &mut Vec<u8>) {
-    let groups = resource.related.groups.as_deref().unwrap_or_default();
-    let members = resource.related.members.as_deref().unwrap_or_default();
-    let entry_size = 120 + base_url.len();
-    out.reserve(resource.body.len() + 300 + base_url.len() + (groups.len() + members.len()) * entry_size);
+impl<'w> Writer<'w> {
+    /// For a tenant's base URL and what the client asked to see.
+    #[must_use]
+    pub fn new(base_url: &'w str, projection: &'w Projection) -> Self {
+        let (resource_type, before_created, before_id) = Default::default();
+        let time = (Timestamp::MIN, Vec::new());
+        Self { base_url, projection, resource_type, before_created, before_id, time }
+    }
 
-    let body = resource.body.strip_suffix(b"}").unwrap_or(&resource.body);
-    out.extend_from_slice(body);
-    let mut json = Json(out);
-    if !groups.is_empty() {
-        json.raw(",\"groups\":[");
-        for (index, group) in groups.iter().enumerate() {
-            let kind = if group.direct { "direct" } else { "indirect" };
-            json.entry(index, base_url, "/Groups", &group.id, group.display.as_deref(), kind);
+    /// Appends the JSON of a resource to `out`, as [`write()`] does.
+    pub fn write(&mut self, resource: View<'_>, out: &mut Vec<u8>) {
+        if *self.projection == Projection::Default && resource.resource_type.shows_all_by_default {
+            self.splice(resource, out);
+            return;
         }
-        json.raw("]");
+        let mut value = to_value(resource, self.base_url);
+        self.projection.apply(resource.resource_type, &mut value);
+        out.extend_from_slice(value.to_string().as_bytes());
     }
-    if !members.is_empty() {
-        json.raw(",\"members\":[");
-        for (index, member) in members.iter().enumerate() {
-            let endpoint = member_endpoint(&member.resource_type);
-            json.entry(
-                index,
-                base_url,
-                endpoint,
-                &member.id,
-                member.display.as_deref(),
-                &member.resource_type,
-            );
+
+    fn splice(&mut self, resource: View<'_>, out: &mut Vec<u8>) {
+        if self.resource_type != resource.resource_type.name {
+            self.begin_type(resource.resource_type);
         }
-        json.raw("]");
+        let base_url = self.base_url;
+        let groups = resource.related.groups.as_deref().unwrap_or_default();
+        let members = resource.related.members.as_deref().unwrap_or_default();
+        let entry_size = 120 + base_url.len();
+        out.reserve(resource.body.len() + 300 + base_url.len() + (groups.len() + members.len()) * entry_size);
+
+        out.extend_from_slice(resource.body.strip_suffix(b"}").unwrap_or(resource.body));
+        let mut json = Json(out);
+        if !groups.is_empty() {
+            json.raw(",\"groups\":[");
+            for (index, group) in groups.iter().enumerate() {
+                let kind = if group.direct { "direct" } else { "indirect" };
+                json.entry(index, base_url, "/Groups", &group.id, group.display.as_deref(), kind);
+            }
+            json.raw("]");
+        }
+        if !members.is_empty() {
+            json.raw(",\"members\":[");
+            for (index, member) in members.iter().enumerate() {
+                let Member { id, resource_type, display } = member;
+                let endpoint = member_endpoint(resource_type);
+                json.entry(index, base_url, endpoint, id, display.as_deref(), resource_type);
+            }
+            json.raw("]");
+        }
+        json.0.extend_from_slice(&self.before_created);
+        self.timestamp(resource.created, json.0);
+        json.raw("\",\"lastModified\":\"");
+        self.timestamp(resource.last_modified, json.0);
+        json.0.extend_from_slice(&self.before_id);
+        json.text(resource.id);
+        json.raw("\",\"version\":\"");
+        json.version(resource.version());
+        json.raw("\"}}");
     }
-    json.raw(",\"meta\":{\"resourceType\":\"");
-    json.text(&resource.resource_type.name);
-    json.raw("\",\"created\":\"");
-    let created = json.0.len();
-    json.timestamp(&resource.created);
-    let created = created..json.0.len();
-    json.raw("\",\"lastModified\":\"");
-    if resource.last_modified == resource.created {
-        json.0.extend_from_within(created);
-    } else {
-        json.timestamp(&resource.last_modified);
+
+    fn begin_type(&mut self, resource_type: &ResourceType) {
+        self.resource_type.clone_from(&resource_type.name);
+        self.before_created.clear();
+        let mut json = Json(&mut self.before_created);
+        json.raw(",\"meta\":{\"resourceType\":\"");
+        json.text(&resource_type.name);
+        json.raw("\",\"created\":\"");
+        self.before_id.clear();
+        let mut json = Json(&mut self.before_id);
+        json.raw("\",\"location\":\"");
+        json.text(self.base_url);
+        json.text(&resource_type.endpoint);
+        json.raw("/");
     }
-    json.raw("\",\"location\":\"");
-    json.text(base_url);
-    json.text(&resource.resource_type.endpoint);
-    json.raw("/");
-    json.text(&resource.id);
-    json.raw("\",\"version\":\"");
-    json.version(resource.version());
-    json.raw("\"}}");
+
+    fn timestamp(&mut self, timestamp: Timestamp, out: &mut Vec<u8>) {
+        let (written, text) = &mut self.time;
+        if *written != timestamp || text.is_empty() {
+            text.clear();
+            TIMESTAMPS.print_timestamp(&timestamp, &mut *text).expect("writing to memory does not fail");
+            *written = timestamp;
+        }
+        out.extend_from_slice(text);
+    }
 }
 
 /// JSON text at the end of a buffer.
@@ -149,9 +192,9 @@ impl Json<'_> {
 
     /// The inside of a JSON string.
     fn text(&mut self, text: &str) {
-        // Counting looks at many bytes at a time; stopping at the first would look at one by one.
-        let escaped = text.bytes().filter(|byte| matches!(byte, 0..0x20 | b'"' | b'\\')).count();
-        if escaped == 0 {
+        // Looking at all of them looks at many at a time; stopping at the first would look at one by one.
+        let escaped = text.bytes().fold(false, |found, byte| found | matches!(byte, 0..0x20 | b'"' | b'\\'));
+        if !escaped {
             self.0.extend_from_slice(text.as_bytes());
             return;
         }
@@ -160,10 +203,6 @@ impl Json<'_> {
         // Without the quotation marks.
         self.0.remove(start);
         self.0.pop();
-    }
-
-    fn timestamp(&mut self, timestamp: &Timestamp) {
-        TIMESTAMPS.print_timestamp(timestamp, &mut *self.0).expect("writing to memory does not fail");
     }
 
     /// The inside of a JSON string that holds an entity tag, as its `Display` says it.
@@ -211,7 +250,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::scim::member::{GroupRef, Member};
+    use crate::scim::member::GroupRef;
     use crate::scim::resource::Related;
     use crate::scim::schema::{GROUP_SCHEMA, Registry, USER_SCHEMA};
 
@@ -296,7 +335,7 @@ mod tests {
             resource.created = Timestamp::new(seconds, nanoseconds).unwrap();
             let mut out = b"before".to_vec();
             write(&resource, &base, &Projection::Default, &mut out);
-            let mut value = to_value(&resource, &base);
+            let mut value = to_value(resource.view(), &base);
             prop_assert_eq!(std::str::from_utf8(&out[6..]).unwrap(), value.to_string());
             if resource.related.members.as_ref().is_none_or(Vec::is_empty) {
                 let full = value.clone();

@@ -34,6 +34,25 @@ pub struct Resource {
     pub related: Related,
 }
 
+/// A resource where it lies: a list is written from its rows, which become no [`Resource`] on the way.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'r> {
+    /// [`Resource::resource_type`].
+    pub resource_type: &'r ResourceType,
+    /// [`Resource::id`].
+    pub id: &'r str,
+    /// [`Resource::version`].
+    pub version: u64,
+    /// [`Resource::created`].
+    pub created: Timestamp,
+    /// [`Resource::last_modified`].
+    pub last_modified: Timestamp,
+    /// [`Resource::body`].
+    pub body: &'r [u8],
+    /// [`Resource::related`].
+    pub related: &'r Related,
+}
+
 /// What a resource's representation takes from the membership table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Related {
@@ -60,7 +79,30 @@ impl Load {
 }
 
 impl Resource {
+    /// The same, borrowed.
+    #[must_use]
+    pub fn view(&self) -> View<'_> {
+        let Self { resource_type, id, version, created, last_modified, body, related } = self;
+        View {
+            resource_type,
+            id,
+            version: *version,
+            created: *created,
+            last_modified: *last_modified,
+            body,
+            related,
+        }
+    }
+
     /// The version with the digest of derived state; needs `groups` to be loaded for a user.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.view().version()
+    }
+}
+
+impl View<'_> {
+    /// [`Resource::version`].
     #[must_use]
     pub fn version(&self) -> Version {
         let related = self.related.groups.as_ref().filter(|groups| !groups.is_empty()).map(|groups| {

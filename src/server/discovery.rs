@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::scim::discovery::{Capabilities, Scheme, resource_type, schema, service_provider_config};
 use crate::scim::error::ScimError;
-use crate::scim::list::{Paging, write_response};
+use crate::scim::list::{Paging, Resources, write_response};
 
 use super::context::Context;
 use super::oauth::metadata::urls;
@@ -70,16 +70,10 @@ fn one(document: &Value) -> Answer {
 
 /// A `ListResponse` of all documents.
 fn all(documents: impl Iterator<Item = Value>) -> Answer {
-    let documents: Vec<Value> = documents.collect();
-    let mut body = Vec::new();
-    write_response(
-        &mut body,
-        documents.len() as u64,
-        &Paging::Index { start_index: 1 },
-        &documents,
-        |document, out| {
-            out.extend_from_slice(document.to_string().as_bytes());
-        },
-    );
+    let mut resources = Resources::default();
+    for document in documents {
+        resources.push(|out| out.extend_from_slice(document.to_string().as_bytes()));
+    }
+    let body = write_response(resources.len() as u64, &Paging::Index { start_index: 1 }, &resources);
     Answer { status: 200, body: Some(body), ..Answer::default() }
 }

@@ -30,8 +30,10 @@ pub use crate::scim::cursor::Position;
 use crate::scim::error::ScimError;
 use crate::scim::etag::Preconditions;
 use crate::scim::filter::Filter;
+use crate::scim::list::Resources;
 use crate::scim::patch::Patch;
 use crate::scim::path::AttributePath;
+use crate::scim::projection::Projection;
 use crate::scim::resource::{Attributes, Load, Resource};
 use crate::scim::schema::ResourceType;
 
@@ -208,9 +210,9 @@ pub struct Query {
     pub sort: Option<Sort>,
     /// Which page.
     pub page: Page,
-    /// What related data the representations need.
-    pub load: Load,
-    /// `BASE` of the tenant for filters on `meta.location` and `$ref`.
+    /// What the client asked to see.
+    pub projection: Projection,
+    /// `BASE` of the tenant, for `meta.location` and `$ref` in representations and filters.
     pub base_url: Arc<str>,
 }
 
@@ -247,8 +249,8 @@ pub enum Page {
 pub struct Listing {
     /// All matches, exactly.
     pub total: u64,
-    /// This page's.
-    pub resources: Vec<Resource>,
+    /// This page's, as [`Query::projection`] shows them.
+    pub resources: Resources,
     /// For [`Page::After`]: where to go on; `None` at the end.
     pub next: Option<Position>,
 }

@@ -308,8 +308,9 @@ pub(crate) async fn follower_sees_each_row_once_and_every_version(backend: &Back
     }
     let mut stored = BTreeMap::new();
     for kind in [&acme.user, &acme.group] {
-        for resource in acme.list(&acme.query(kind, "", first(1000))).await.resources {
-            stored.insert(resource.id, resource.version);
+        for id in crate::fixture::ids(&acme.list(&acme.query(kind, "", first(1000))).await) {
+            let resource = acme.store.get(&acme.key, kind, &id, Load::ALL).await.unwrap().unwrap();
+            stored.insert(id, resource.version);
         }
     }
     assert_eq!(versions, stored);

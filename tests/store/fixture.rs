@@ -15,6 +15,7 @@ use scim_operator::scim::etag::Preconditions;
 use scim_operator::scim::filter::{Expression, Filter, FilterLimits};
 use scim_operator::scim::patch::Patch;
 use scim_operator::scim::path::AttributePath;
+use scim_operator::scim::projection::Projection;
 use scim_operator::scim::resource::{Attributes, Load, Resource};
 use scim_operator::scim::schema::{Registry, ResourceType};
 use scim_operator::store::{
@@ -206,7 +207,7 @@ impl Tenant {
             types: vec![(Arc::clone(resource_type), filter)],
             sort: None,
             page,
-            load: Load::ALL,
+            projection: Projection::Default,
             base_url: BASE.into(),
         }
     }
@@ -255,7 +256,12 @@ pub(crate) fn sort(by: &str, descending: bool) -> Option<Sort> {
 }
 
 pub(crate) fn ids(listing: &Listing) -> Vec<String> {
-    listing.resources.iter().map(|resource| resource.id.clone()).collect()
+    shown(listing).iter().map(|resource| resource["id"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The resources of a page, as a client sees them.
+pub(crate) fn shown(listing: &Listing) -> Vec<Value> {
+    serde_json::from_slice(&[b"[", listing.resources.json(), b"]"].concat()).unwrap()
 }
 
 /// A resource's stored body.

@@ -10,8 +10,6 @@ use crate::scim::dialect::Tolerated;
 use crate::scim::error::ScimError;
 use crate::scim::filter::FilterLimits;
 use crate::scim::list::{ListLimits, ListRequest, PageRequest, Paging, write_response};
-use crate::scim::representation;
-use crate::scim::resource::Load;
 use crate::scim::schema::ResourceType;
 use crate::server::context::Context;
 use crate::server::respond::{Answer, Failure};
@@ -87,12 +85,7 @@ pub async fn run(
             }),
         },
     };
-    let mut body = Vec::with_capacity(
-        256 + listing.resources.iter().map(|resource| resource.body.len() + 512).sum::<usize>(),
-    );
-    write_response(&mut body, listing.total, &paging, &listing.resources, |resource, out| {
-        representation::write(resource, &context.base_url, &request.projection, out);
-    });
+    let body = write_response(listing.total, &paging, &listing.resources);
     Ok(Answer { status: 200, body: Some(body), ..Answer::default() })
 }
 
@@ -128,15 +121,11 @@ fn query(
             sort.by
         )));
     }
-    let loads: Vec<Load> = types.iter().map(|(kind, _)| request.projection.load(kind)).collect();
     Ok(Query {
         types,
         sort: request.sort.as_ref().map(|sort| Sort { by: sort.by.clone(), descending: sort.descending }),
         page,
-        load: Load {
-            members: loads.iter().any(|load| load.members),
-            groups: loads.iter().any(|load| load.groups),
-        },
+        projection: request.projection.clone(),
         base_url: context.base_url.as_str().into(),
     })
 }

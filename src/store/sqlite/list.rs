@@ -8,13 +8,14 @@ use rusqlite::{Connection, params_from_iter};
 use serde_json::Value;
 
 use super::condition::{Fragment, Scope};
+use super::page::PageWriter;
 use super::reader::{Budget, ReadError};
 use super::rows::{self, Listed, columns};
 use super::{related, walk};
 use crate::scim::cursor::Position;
 use crate::scim::filter::{Filter, sort_key};
 use crate::scim::representation;
-use crate::scim::resource::{Load, Resource};
+use crate::scim::resource::Load;
 use crate::scim::schema::{AttributeRef, ResourceType};
 use crate::store::plan::{Effort, Plan, mentions, needed_by, union};
 use crate::store::{Listing, Page, Query};
@@ -40,6 +41,8 @@ pub(super) struct Source {
     pub sort: Option<AttributeRef>,
     /// Related data that filter and sort look at.
     evaluated: Load,
+    /// Related data that the representation shows.
+    pub shown: Load,
 }
 
 /// Which of the matches are wanted.
@@ -85,6 +88,7 @@ impl List {
                     plan: Plan::new(resource_type, filter.as_deref()),
                     sort,
                     evaluated,
+                    shown: query.projection.load(resource_type),
                 }
             })
             .collect();
@@ -123,19 +127,12 @@ pub(super) struct Read<'r> {
     pub connection: &'r Connection,
 }
 
-/// A match that may be on the page.
-pub(super) struct Found<'r> {
-    pub source: &'r Source,
-    pub listed: Listed,
-    pub sort_key: Option<String>,
-}
-
-impl<'r> Read<'r> {
+impl Read<'_> {
     /// The order without `sortBy`: type, then id.
     fn by_id(self, budget: &mut Budget) -> Result<Listing, ReadError> {
         let Window { mut skip, take: _, want, ref after } = self.list.window;
         let mut total = 0;
-        let mut found = Vec::new();
+        let mut page = PageWriter::new(self);
         for source in &self.list.sources {
             let name = source.resource_type.name.as_str();
             let order = after.as_ref().map_or(Ordering::Greater, |after| name.cmp(&after.resource_type));
@@ -143,39 +140,35 @@ impl<'r> Read<'r> {
             if source.plan.exact && source.plan.effort != Effort::Point {
                 let count = self.count(source)?;
                 total += count;
-                if order == Ordering::Less || found.len() >= want || skip >= count {
+                if order == Ordering::Less || page.found() >= want || skip >= count {
                     skip = skip.saturating_sub(count);
                     continue;
                 }
-                let limit = want - found.len();
-                self.candidates(source, after, limit, skip, |listed| {
+                self.candidates(source, after, want - page.found(), skip, |listed| {
                     budget.spend(1)?;
-                    found.push(Found { source, listed, sort_key: None });
-                    Ok(())
+                    page.push(source, listed, None, budget)
                 })?;
                 skip = 0;
                 continue;
             }
             self.candidates(source, None, usize::MAX, 0, |listed| {
                 budget.spend(1)?;
-                if !source.plan.exact && !self.evaluate(source, &listed, budget)?.0 {
+                if !source.plan.exact && !self.evaluate(source, listed, budget)?.0 {
                     return Ok(());
                 }
                 total += 1;
-                let passed =
-                    order == Ordering::Less || after.is_some_and(|after| listed.id.as_str() <= after);
-                if passed {
+                if order == Ordering::Less || after.is_some_and(|after| listed.id <= after) {
                     return Ok(());
                 }
                 if skip > 0 {
                     skip -= 1;
-                } else if found.len() < want {
-                    found.push(Found { source, listed, sort_key: None });
+                } else if page.found() < want {
+                    page.push(source, listed, None, budget)?;
                 }
                 Ok(())
             })?;
         }
-        self.listing(total, found, budget)
+        Ok(page.finish(total))
     }
 
     /// Any order: every match's sort key is looked at, and those up to the page's end are kept.
@@ -194,14 +187,14 @@ impl<'r> Read<'r> {
         for (index, source) in self.list.sources.iter().enumerate() {
             self.candidates(source, None, usize::MAX, 0, |listed| {
                 budget.spend(1)?;
-                let (matches, value) = self.evaluate(source, &listed, budget)?;
+                let (matches, value) = self.evaluate(source, listed, budget)?;
                 if !matches {
                     return Ok(());
                 }
                 total += 1;
                 let sort_key = source.sort.as_ref().and_then(|sort| sort_key(&value, sort));
-                let Listed { row, id } = listed;
-                let ranked = Ranked { descending, sort_key, source: index, id, key: row.key };
+                let (id, key) = (listed.id.to_owned(), listed.key);
+                let ranked = Ranked { descending, sort_key, source: index, id, key };
                 if after.as_ref().is_none_or(|after| ranked > *after) {
                     heap.push(ranked);
                     if heap.len() > keep {
@@ -211,40 +204,13 @@ impl<'r> Read<'r> {
                 Ok(())
             })?;
         }
-        let ranked = heap.into_sorted_vec().into_iter().skip(skip);
-        let found = ranked.map(|Ranked { sort_key, source, key, .. }| {
-            let listed = rows::by_key(self.connection, key)?;
-            Ok(Found { source: &self.list.sources[source], listed, sort_key })
-        });
-        let found = found.collect::<Result<_, ReadError>>()?;
-        self.listing(total, found, budget)
-    }
-
-    /// The answer, from the matches of the page and perhaps one more.
-    pub(super) fn listing(
-        self,
-        total: u64,
-        mut found: Vec<Found<'r>>,
-        budget: &mut Budget,
-    ) -> Result<Listing, ReadError> {
-        let more = found.len() > self.list.window.take;
-        found.truncate(self.list.window.take);
-        let last = found.last().filter(|_| more);
-        let next = last.map(|Found { source, listed, sort_key }| Position {
-            sort_key: sort_key.clone(),
-            resource_type: source.resource_type.name.clone(),
-            id: listed.id.clone(),
-        });
-        let load = self.list.query.load;
-        // One look for the whole page: most users are in no group.
-        let shows_groups = |found: &Found<'_>| load.groups && found.source.resource_type.has_groups();
-        let keys = found.iter().filter(|found| shows_groups(found)).map(|found| found.listed.row.key);
-        let grouped = rows::grouped(self.connection, self.list.tenant, &keys.collect::<Vec<_>>())?;
-        let resources = found.into_iter().map(|Found { source, listed, sort_key: _ }| {
-            let grouped = grouped.contains(&listed.row.key);
-            self.resource(source, listed, grouped, load, budget)
-        });
-        Ok(Listing { total, resources: resources.collect::<Result<_, _>>()?, next })
+        let mut page = PageWriter::new(self);
+        for Ranked { sort_key, source, key, .. } in heap.into_sorted_vec().into_iter().skip(skip) {
+            rows::by_key(self.connection, key, |listed| {
+                page.push(&self.list.sources[source], listed, sort_key.as_deref(), budget)
+            })?;
+        }
+        Ok(page.finish(total))
     }
 
     /// All matches of an exact plan.
@@ -269,7 +235,7 @@ impl<'r> Read<'r> {
         after: Option<&str>,
         limit: usize,
         skip: u64,
-        mut visit: impl FnMut(Listed) -> Result<(), ReadError>,
+        mut visit: impl FnMut(Listed<'_>) -> Result<(), ReadError>,
     ) -> Result<(), ReadError> {
         let scope = self.scope(source);
         let mut sql = Fragment::default();
@@ -296,11 +262,10 @@ impl<'r> Read<'r> {
         let mut statement = self.connection.prepare_cached(&sql.text)?;
         let mut rows = statement.query(params_from_iter(sql.parameters))?;
         while let Some(row) = rows.next()? {
-            let listed = match source.plan.condition {
-                None => rows::listed(row)?,
-                Some(_) => rows::by_key(self.connection, row.get(0)?)?,
-            };
-            visit(listed)?;
+            match source.plan.condition {
+                None => visit(Listed::of(row)?)?,
+                Some(_) => rows::by_key(self.connection, row.get(0)?, &mut visit)?,
+            }
         }
         Ok(())
     }
@@ -309,30 +274,16 @@ impl<'r> Read<'r> {
     fn evaluate(
         self,
         source: &Source,
-        listed: &Listed,
+        listed: Listed<'_>,
         budget: &mut Budget,
     ) -> Result<(bool, Value), ReadError> {
-        let Listed { row, id } = listed;
-        let listed = Listed { row: row.clone(), id: id.clone() };
-        let resource = self.resource(source, listed, true, source.evaluated, budget)?;
-        let value = representation::to_value(&resource, &self.list.query.base_url);
+        let (tenant, resource_type) = (self.list.tenant, &source.resource_type);
+        let related =
+            related(self.connection, tenant, resource_type, listed.key, true, source.evaluated, budget)?;
+        let resource = listed.view(resource_type, &related);
+        let value = representation::to_value(resource, &self.list.query.base_url);
         let matches = source.plan.exact || source.filter.as_ref().is_none_or(|filter| filter.matches(&value));
         Ok((matches, value))
-    }
-
-    fn resource(
-        self,
-        source: &Source,
-        listed: Listed,
-        grouped: bool,
-        load: Load,
-        budget: &mut Budget,
-    ) -> Result<Resource, ReadError> {
-        let Listed { row, id } = listed;
-        let resource_type = &source.resource_type;
-        let related =
-            related(self.connection, self.list.tenant, resource_type, row.key, grouped, load, budget)?;
-        Ok(row.into_resource(resource_type, id, related))
     }
 
     fn scope(self, source: &Source) -> Scope<'_> {

@@ -10,6 +10,7 @@ mod failure;
 mod idempotency;
 mod leavers;
 mod list;
+mod page;
 mod purge;
 mod reader;
 mod rows;
@@ -42,6 +43,7 @@ use super::metrics::StoreMetrics;
 use super::{
     LeaverFigures, Listing, Prepared, Query, Retained, Store, StoreError, TenantKey, UnitResult, Write,
 };
+use crate::scim::list::Resources;
 use crate::scim::resource::{Load, Related, Resource};
 use crate::scim::schema::ResourceType;
 use crate::store::token_use::TokenUse;
@@ -157,7 +159,8 @@ impl Store for SqliteStore {
 
     async fn list(&self, tenant: &TenantKey, query: &Query) -> Result<Listing, StoreError> {
         let Some(tenant) = self.tenant(tenant) else {
-            return self.readers.alive().map(|()| Listing { total: 0, resources: Vec::new(), next: None });
+            let nothing = Listing { total: 0, resources: Resources::default(), next: None };
+            return self.readers.alive().map(|()| nothing);
         };
         let list = list::List::new(tenant, query);
         self.read(list.is_long(), move |connection, budget| list.run(connection, budget)).await

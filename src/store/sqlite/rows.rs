@@ -1,17 +1,18 @@
 //! Reading rows: what the writer's transaction and the readers have in common.
 
-use std::collections::HashSet;
-
 use bytes::Bytes;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::failure::{Sql, failed};
+use super::reader::ReadError;
 use crate::scim::member::{GroupRef, Member};
+use crate::scim::resource::{Related, View};
+use crate::scim::schema::ResourceType;
 use crate::store::transaction::Row;
 use crate::store::{StoreError, TenantKey};
 
-/// The columns of [`row`] and [`listed`], of `resource r`.
+/// The columns of [`row`] and [`Listed::of`], of `resource r`.
 macro_rules! columns {
     () => {
         "r.key, r.version, r.created, r.last_modified, r.body, r.id"
@@ -31,27 +32,52 @@ fn row(row: &rusqlite::Row<'_>) -> Sql<Row> {
     })
 }
 
-/// A row found by other means than its id.
-#[derive(Debug)]
-pub(super) struct Listed {
-    pub row: Row,
-    pub id: String,
+/// A row found by other means than its id, where it lies.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Listed<'r> {
+    pub key: i64,
+    pub version: u64,
+    pub created: Timestamp,
+    pub last_modified: Timestamp,
+    pub body: &'r [u8],
+    pub id: &'r str,
 }
 
-/// A row of [`columns`] with its id.
-pub(super) fn listed(found: &rusqlite::Row<'_>) -> Sql<Listed> {
-    Ok(Listed { row: row(found)?, id: found.get(5)? })
+impl<'r> Listed<'r> {
+    /// From a row of [`columns`].
+    pub(super) fn of(row: &'r rusqlite::Row<'_>) -> Sql<Self> {
+        Ok(Self {
+            key: row.get_ref(0)?.as_i64()?,
+            version: row.get_ref(1)?.as_i64()?.cast_unsigned(),
+            created: time(row, 2)?,
+            last_modified: time(row, 3)?,
+            body: row.get_ref(4)?.as_bytes()?,
+            id: row.get_ref(5)?.as_str()?,
+        })
+    }
+
+    /// The resource of this row.
+    pub(super) fn view(self, resource_type: &'r ResourceType, related: &'r Related) -> View<'r> {
+        let Self { key: _, version, created, last_modified, body, id } = self;
+        View { resource_type, id, version, created, last_modified, body, related }
+    }
 }
 
-/// The row of a key.
-pub(super) fn by_key(connection: &Connection, key: i64) -> Sql<Listed> {
+/// Visits the row of a key.
+pub(super) fn by_key<T>(
+    connection: &Connection,
+    key: i64,
+    visit: impl FnOnce(Listed<'_>) -> Result<T, ReadError>,
+) -> Result<T, ReadError> {
     let sql = concat!("SELECT ", columns!(), " FROM resource r WHERE r.key = ?1");
-    connection.prepare_cached(sql)?.query_row([key], listed)
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([key])?;
+    visit(Listed::of(rows.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?)?)
 }
 
 /// A column of milliseconds since 1970.
 pub(super) fn time(row: &rusqlite::Row<'_>, column: usize) -> Sql<Timestamp> {
-    let milliseconds: i64 = row.get(column)?;
+    let milliseconds = row.get_ref(column)?.as_i64()?;
     Timestamp::from_millisecond(milliseconds)
         .map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, milliseconds))
 }
@@ -113,28 +139,33 @@ pub(super) fn groups(connection: &Connection, tenant: i64, key: i64) -> Sql<Vec<
     groups.collect()
 }
 
-/// Which of these resources are members of a group. A page in the order of ids has keys that lie close
-/// together, so that one look along the index answers for all of it.
-pub(super) fn grouped(connection: &Connection, tenant: i64, keys: &[i64]) -> Sql<HashSet<i64>> {
-    let (Some(first), Some(last)) = (keys.iter().min(), keys.iter().max()) else {
-        return Ok(HashSet::new());
-    };
-    if usize::try_from(last - first).is_ok_and(|span| span <= 4 * keys.len()) {
-        let mut statement = connection.prepare_cached(
-            "SELECT DISTINCT member FROM member WHERE tenant = ?1 AND member BETWEEN ?2 AND ?3",
-        )?;
-        let found = statement.query_map(params![tenant, first, last], |row| row.get(0))?;
-        return found.collect();
+/// Which resources are members of a group, asked for one after the other. One look along the index answers
+/// up to the next key that is one, so that for most pages one look is enough.
+pub(super) struct Grouped {
+    tenant: i64,
+    /// The last key that was looked from, and the first from there on that is a member.
+    known: Option<(i64, i64)>,
+}
+
+impl Grouped {
+    pub(super) fn new(tenant: i64) -> Self {
+        Self { tenant, known: None }
     }
-    let mut statement =
-        connection.prepare_cached("SELECT 1 FROM member WHERE tenant = ?1 AND member = ?2")?;
-    let mut found = HashSet::new();
-    for key in keys {
-        if statement.exists(params![tenant, key])? {
-            found.insert(*key);
+
+    /// Whether a resource is a member of a group.
+    pub(super) fn contains(&mut self, connection: &Connection, key: i64) -> Sql<bool> {
+        if let Some((from, next)) = self.known
+            && (from..=next).contains(&key)
+        {
+            return Ok(key == next);
         }
+        let mut statement =
+            connection.prepare_cached("SELECT min(member) FROM member WHERE tenant = ?1 AND member >= ?2")?;
+        let next: Option<i64> = statement.query_row([self.tenant, key], |row| row.get(0))?;
+        let next = next.unwrap_or(i64::MAX);
+        self.known = Some((key, next));
+        Ok(key == next)
     }
-    Ok(found)
 }
 
 /// How many resources of a type a tenant has.

@@ -134,6 +134,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::scim::projection::Projection;
     use crate::scim::resource::Load;
     use crate::scim::schema::Registry;
     use crate::store::audit::From;
@@ -195,8 +196,8 @@ mod tests {
             let log = store.changes(&acme, From::Oldest, 10).await.unwrap();
             assert_eq!(log.head, if version < 3 { 0 } else { 5 });
             let page = Page::Index { start_index: 1, count: 10 };
-            let load = Load::WITHOUT_MEMBERS;
-            let query = Query { types: vec![(user, None)], sort: None, page, load, base_url: "".into() };
+            let (types, projection) = (vec![(user, None)], Projection::Default);
+            let query = Query { types, sort: None, page, projection, base_url: "".into() };
             assert_eq!(store.list(&acme, &query).await.unwrap().total, 1);
         }
     }

@@ -4,7 +4,8 @@
 use rusqlite::params_from_iter;
 
 use super::condition::Fragment;
-use super::list::{Found, List, Read, Source, Window};
+use super::list::{List, Read, Source, Window};
+use super::page::PageWriter;
 use super::reader::{Budget, ReadError};
 use super::rows;
 use crate::store::Listing;
@@ -50,12 +51,14 @@ impl<'l> Walk<'l> {
         sql.push(" LIMIT ? OFFSET ?", [limit.into(), skip.into()]);
         let mut statement = read.connection.prepare_cached(&sql.text)?;
         let mut keys = statement.query(params_from_iter(sql.parameters))?;
-        let mut found = Vec::new();
+        let mut page = PageWriter::new(read);
         while let Some(row) = keys.next()? {
             budget.spend(1)?;
-            let listed = rows::by_key(read.connection, row.get(0)?)?;
-            found.push(Found { source: self.source, listed, sort_key: row.get(1)? });
+            let sort_key = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
+            rows::by_key(read.connection, row.get(0)?, |listed| {
+                page.push(self.source, listed, Some(sort_key), budget)
+            })?;
         }
-        read.listing(total, found, budget)
+        Ok(page.finish(total))
     }
 }
