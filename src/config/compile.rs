@@ -280,6 +280,7 @@ spec:
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a whole object")]
     fn everything_of_a_manifest_is_in_the_configuration_but_the_token() {
         let text = [
             ENDPOINT,

@@ -1,5 +1,5 @@
 //! Clients that other people wrote, unmodified: scim2-tester's conformance checks, and a session each with
-//! scim2-client and scim2-cli (Python), SCIM SDK by Captain Goldfish and the UnboundID SCIM 2 SDK (Java).
+//! scim2-client and scim2-cli (Python), SCIM SDK by Captain Goldfish and the `UnboundID` SCIM 2 SDK (Java).
 //!
 //! `make test` installs them; `SCIM_CLIENTS_VENV` and `SCIM_CLIENTS_JARS` say where. Without these the tests fail:
 //! a proof that is skipped is none.
