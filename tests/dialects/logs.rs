@@ -35,7 +35,7 @@ impl Lines {
             .map(|line| serde_json::from_slice::<Value>(line).unwrap())
             .filter(|line| line["rule"].is_string())
             .inspect(|line| {
-                assert!(line["tenant"] == "identity/acme" && line["request_id"].is_string(), "{line}")
+                assert!(line["tenant"] == "identity/acme" && line["request_id"].is_string(), "{line}");
             })
             .map(|line| (text(&line["level"]), text(&line["rule"]), line["attributes"].clone()))
             .collect()

@@ -1,5 +1,7 @@
 //! What goes wrong most, provider by provider, and that `docs/identity-providers/` quotes the answer word for word.
 
+use std::fmt::Write as _;
+
 use scim_operator::scim::dialect::Dialect;
 use serde_json::{Value, json};
 
@@ -23,7 +25,8 @@ impl Lacking {
         let row =
             if answer.contains('`') { format!("| `` {answer} `` |") } else { format!("| `{answer}` |") };
         if !table.contains(&row) {
-            self.0 += &format!("{name}.md does not tell of \"{mistake}\":\n{row}\n");
+            let told = writeln!(self.0, "{name}.md does not tell of \"{mistake}\":\n{row}");
+            told.expect("a string takes all");
         }
     }
 
