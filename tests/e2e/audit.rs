@@ -75,7 +75,7 @@ async fn log_of_a_running_server_is_shown_and_filtered() {
 
     let text = run(&data, &["--operation", "patch"]).stdout;
     let text = String::from_utf8(text).expect("UTF-8");
-    assert_eq!(text.lines().count(), 3, "{text}");
+    assert_eq!(text.lines().count(), 4, "{text}");
     assert!(text.lines().next().is_some_and(|line| line.starts_with("TIME")), "{text}");
     assert!(text.contains("members +1 -0") && text.contains("1→2") && text.contains(&ann), "{text}");
 }
