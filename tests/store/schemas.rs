@@ -78,7 +78,10 @@ pub(crate) async fn duplicates_stay_and_new_ones_are_refused(backend: &Backend) 
     assert_eq!(duplicates, [(format!("{HR}.badge").as_str(), 1)]);
     let filter = format!("{HR}:badge eq \"B1\"");
     assert_eq!(after.find_users(&filter).await, [ann.clone(), bob.clone()]);
-    assert_eq!(after.find_users(&format!("userName eq \"bob\" and {filter}")).await, [bob.clone()]);
+    assert_eq!(
+        after.find_users(&format!("userName eq \"bob\" and {filter}")).await,
+        std::slice::from_ref(&bob)
+    );
     let new = || after.user_command(&new_id(), person("new", &json!({"badge": "B1"})));
     assert_eq!(after.run(new()).await.unwrap_err().status, 409);
     // Whoever has the value keeps it through other changes.
@@ -113,7 +116,7 @@ pub(crate) async fn writes_under_the_schema_of_before_keep_the_new_index(backend
     let (after, _) = under(backend, &badge("server")).await;
     // Requests that began before the change.
     let bob = before.user(person("bob", &json!({"badge": "B2"}))).await;
-    assert_eq!(after.find_users(&format!("{HR}:badge eq \"B2\"")).await, [bob.clone()]);
+    assert_eq!(after.find_users(&format!("{HR}:badge eq \"B2\"")).await, std::slice::from_ref(&bob));
     before.run(before.delete_command(&before.user, &ann)).await.unwrap();
     let cara = after.user(person("cara", &json!({"badge": "B1"}))).await;
     let taken = json!([{"op": "replace", "path": format!("{HR}:badge"), "value": "B1"}]);
@@ -216,7 +219,7 @@ pub(crate) async fn values_that_no_longer_fit_are_still_read(backend: &Backend) 
     let other = hr(&json!([{"name": "grade", "type": "integer", "uniqueness": "server"}, {"name": "codes"}]));
     let (after, _) = under(backend, &other).await;
     assert_eq!(shown(&after, &id).await[HR], json!({"grade": "intern", "codes": ["a", "b"]}));
-    assert_eq!(after.find_users(&format!("{HR}:codes eq \"b\"")).await, [id.clone()]);
+    assert_eq!(after.find_users(&format!("{HR}:codes eq \"b\"")).await, std::slice::from_ref(&id));
     assert_eq!(after.find_users(&format!("{HR}:grade eq 1")).await.len(), 0);
     after.patch_user(&id, json!([{"op": "add", "path": "title", "value": "t"}])).await.unwrap();
     assert_eq!(shown(&after, &id).await[HR]["grade"], "intern");
