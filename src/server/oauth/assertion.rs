@@ -2,7 +2,7 @@
 //! once.
 //!
 //! `iss` and `sub` are the client's id, `aud` the token endpoint or the issuer that its metadata names, `exp` at most
-//! [`MAX_LIFETIME`] ahead, and `jti` is remembered until then. It is remembered in this process: against another
+//! `MAX_LIFETIME` ahead, and `jti` is remembered until then. It is remembered in this process: against another
 //! server of a fleet an assertion that was overheard works once more within its few minutes.
 
 use std::collections::HashMap;
