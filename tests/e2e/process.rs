@@ -137,7 +137,7 @@ async fn database_newer_than_the_binary_is_one_clear_line() {
     drop(database);
     let folder = server.folder().to_owned();
     let line = tokio::task::spawn_blocking(move || refusal(&folder, &[])).await.expect("no panic");
-    insta::assert_snapshot!(line, @"error: the database FOLDER/data/scim.db has schema version 9999, and this program knows versions up to 1; run the newer program that wrote it");
+    insta::assert_snapshot!(line, @"error: the database FOLDER/data/scim.db has schema version 9999, and this program knows versions up to 6; run the newer program that wrote it");
 }
 
 #[tokio::test]
