@@ -33,28 +33,34 @@ pub(super) fn tokens(
     tenant: &Located<ScimTenant>,
     secrets: &SecretIndex<'_>,
 ) -> (Vec<TokenDigest>, Vec<Finding>) {
-    let (mut tokens, mut findings) = (Vec::new(), Vec::new());
-    for reference in token_references(&tenant.object) {
-        collect(digest(tenant, &reference, secrets), &mut tokens, &mut findings);
-    }
-    if let Some(reference) = previous(tenant, secrets, &mut findings) {
-        collect(digest(tenant, &reference, secrets), &mut tokens, &mut findings);
-    }
-    (tokens, findings)
+    digests(tenant, secrets, token_references(&tenant.object))
 }
 
 /// As [`tokens`], without the Secrets that are not there: they may be in the cluster, or are made.
 pub(super) fn check(tenant: &Located<ScimTenant>, secrets: &SecretIndex<'_>) -> Vec<Finding> {
+    let mut references = token_references(&tenant.object);
+    references.retain(|reference| secrets.get(tenant.object.namespace(), &reference.secret).is_some());
+    digests(tenant, secrets, references).1
+}
+
+/// The digests of these tokens and of the one before the last rotation.
+fn digests(
+    tenant: &Located<ScimTenant>,
+    secrets: &SecretIndex<'_>,
+    mut references: Vec<TokenReference>,
+) -> (Vec<TokenDigest>, Vec<Finding>) {
     let (mut tokens, mut findings) = (Vec::new(), Vec::new());
-    for reference in token_references(&tenant.object) {
-        if secrets.get(tenant.object.namespace(), &reference.secret).is_some() {
-            collect(digest(tenant, &reference, secrets), &mut tokens, &mut findings);
+    references.extend(previous(tenant, secrets, &mut findings));
+    for reference in references {
+        match digest(tenant, &reference, secrets) {
+            Ok((token, warning)) => {
+                tokens.push(token);
+                findings.extend(warning);
+            }
+            Err(finding) => findings.push(*finding),
         }
     }
-    if let Some(reference) = previous(tenant, secrets, &mut findings) {
-        collect(digest(tenant, &reference, secrets), &mut tokens, &mut findings);
-    }
-    findings
+    (tokens, findings)
 }
 
 /// Warns of tokens that no longer work, and of those that soon will not.
@@ -120,18 +126,6 @@ pub(super) fn rotations_that_differ(tenants: &[Located<ScimTenant>]) -> Vec<Find
 
 fn rotation(tenant: &Located<ScimTenant>) -> Option<&crd::Rotation> {
     tenant.object.spec.authentication.bearer.as_ref()?.rotation.as_ref()
-}
-
-type Digested = Result<(TokenDigest, Option<Finding>), Box<Finding>>;
-
-fn collect(digested: Digested, tokens: &mut Vec<TokenDigest>, findings: &mut Vec<Finding>) {
-    match digested {
-        Ok((token, warning)) => {
-            tokens.push(token);
-            findings.extend(warning);
-        }
-        Err(finding) => findings.push(*finding),
-    }
 }
 
 /// The token before the last rotation. Without an end it is not accepted: it would work for ever.

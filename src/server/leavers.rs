@@ -9,9 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::scim::error::ScimError;
-use crate::store::{
-    Command, LeaverFigures, Origin, Outcome, Policy, Refusal, Retained, StoreError, Unit, Write,
-};
+use crate::store::{Command, LeaverFigures, Origin, Outcome, Refusal, Retained, StoreError, Unit, Write};
 use crate::telemetry::leavers::TenantFigures;
 
 use super::App;
@@ -93,7 +91,8 @@ pub async fn purge(app: &App) -> Result<(), StoreError> {
     let serving = app.serving.load_full();
     for LeaverFigures { tenant: key, oldest, .. } in app.store.leavers().await? {
         let Some(tenant) = serving.tenants().find(|tenant| tenant.key == key) else { continue };
-        let before = retained_since(&tenant.policy, Timestamp::now());
+        let now = Timestamp::now();
+        let before = tenant.policy.retained_since(now).unwrap_or(now);
         if oldest.is_none_or(|oldest| oldest >= before) {
             continue;
         }
@@ -116,13 +115,6 @@ pub async fn purge(app: &App) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// What was deleted before is retained no longer.
-fn retained_since(policy: &Policy, now: Timestamp) -> Timestamp {
-    let retention = policy.retention.unwrap_or_default();
-    let retention = SignedDuration::try_from(retention).unwrap_or(SignedDuration::MAX);
-    now.checked_sub(retention).unwrap_or(Timestamp::MIN)
-}
-
 /// A page of what can be restored, and where the next one begins; `None` at the end.
 pub(super) async fn restorable(
     app: &App,
@@ -130,10 +122,10 @@ pub(super) async fn restorable(
     after: i64,
     limit: usize,
 ) -> Result<(Vec<Restorable>, Option<i64>), StoreError> {
-    let since = retained_since(&tenant.policy, Timestamp::now());
+    let since = tenant.policy.retained_since(Timestamp::now());
     let page = app.store.retained(&tenant.key, after, limit).await?;
     let next = page.last().filter(|_| page.len() == limit).map(|last| last.position);
-    let kept = page.iter().filter(|retained| tenant.policy.retention.is_some() && retained.deleted >= since);
+    let kept = page.iter().filter(|retained| since.is_some_and(|since| retained.deleted >= since));
     Ok((kept.map(|retained| shown(tenant, retained)).collect(), next))
 }
 

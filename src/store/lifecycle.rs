@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::audit::{self, Changed, MAX_MEMBER_IDS, MemberChanges, MemberIds, Operation, changed};
@@ -130,12 +130,6 @@ impl<'w> Setting<'w> {
     }
 }
 
-/// The earliest deletion that is still retained.
-fn since(policy: &Policy, now: Timestamp) -> Option<Timestamp> {
-    let retention = SignedDuration::try_from(policy.retention?).unwrap_or(SignedDuration::MAX);
-    Some(now.checked_sub(retention).unwrap_or(Timestamp::MIN))
-}
-
 /// The entries by which a deleted resource is known again: `externalId`, then `userName`. Whatever the tenant's
 /// schemas say of them, and said when it was deleted.
 fn names(resource_type: &ResourceType, attributes: &Attributes) -> Vec<Entry> {
@@ -161,7 +155,7 @@ pub(super) async fn recognise(
     if !setting.policy.restore_on_recreate || !transaction.has_leavers() {
         return Ok(None);
     }
-    let Some(since) = since(setting.policy, transaction.now()) else { return Ok(None) };
+    let Some(since) = setting.policy.retained_since(transaction.now()) else { return Ok(None) };
     for name in names(resource_type, attributes) {
         let Some(found) = transaction.retained_as(&name, since).await? else { continue };
         if back.values().any(|row| row.id == found && row.resource_type == resource_type.name) {
@@ -330,7 +324,7 @@ pub(super) async fn restore(
         }
         .into());
     };
-    let since = since(setting.policy, transaction.now());
+    let since = setting.policy.retained_since(transaction.now());
     if since.is_none_or(|since| row.deleted < since) {
         let detail = format!("the retention of {name} {id:?} is over: it was deleted at {}", row.deleted);
         return Err(ScimError::new(410, detail).into());

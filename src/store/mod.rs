@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 pub use self::shape::{Duplicates, Prepared};
 pub use crate::scim::cursor::Position;
@@ -187,6 +187,15 @@ pub struct Policy {
     pub match_external_id: bool,
     /// Whether the audit log keeps old and new values beside the names of attributes.
     pub audit_values: bool,
+}
+
+impl Policy {
+    /// The earliest deletion that is still retained; `None` when nothing is.
+    #[must_use]
+    pub fn retained_since(&self, now: Timestamp) -> Option<Timestamp> {
+        let retention = SignedDuration::try_from(self.retention?).unwrap_or(SignedDuration::MAX);
+        Some(now.checked_sub(retention).unwrap_or(Timestamp::MIN))
+    }
 }
 
 /// Why a [`Unit`] was undone.

@@ -1,20 +1,16 @@
-//! List requests and answers (RFC 7644 sections 3.4.2 and 3.4.3, RFC 9865).
-//!
-//! The query parameters of GET and the body of `.search` become one [`ListRequest`]; the answer is
-//! written around resources that are bytes already.
+//! List requests (RFC 7644 sections 3.4.2 and 3.4.3, RFC 9865): the query parameters of GET and the body of `.search`
+//! become one [`ListRequest`].
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::error::{ScimError, ScimType};
-use super::filter::{Expression, FilterLimits};
-use super::path::AttributePath;
-use super::projection::Projection;
+use crate::scim::error::{ScimError, ScimType};
+use crate::scim::filter::{Expression, FilterLimits};
+use crate::scim::path::AttributePath;
+use crate::scim::projection::Projection;
 
 /// URN of the `.search` body's schema.
 pub const SEARCH_REQUEST_SCHEMA: &str = "urn:ietf:params:scim:api:messages:2.0:SearchRequest";
-/// URN of the list answer's schema.
-pub const LIST_RESPONSE_SCHEMA: &str = "urn:ietf:params:scim:api:messages:2.0:ListResponse";
 
 /// What a tenant allows a list request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -259,94 +255,6 @@ fn names(name: &str, value: &Value) -> Result<Vec<String>, ScimError> {
     list.iter().map(|item| item.as_str().map(str::to_owned).ok_or_else(wrong)).collect()
 }
 
-/// How an answer says where its page is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Paging {
-    /// `startIndex`, as asked.
-    Index {
-        /// 1 for the first match.
-        start_index: u64,
-    },
-    /// `nextCursor`; left out on the last page.
-    Cursor {
-        /// The token for the next page.
-        next: Option<String>,
-    },
-}
-
-/// The resources of a list answer, as JSON already.
-#[derive(Debug, Clone, Default)]
-pub struct Resources {
-    count: usize,
-    /// Separated by commas.
-    json: Vec<u8>,
-}
-
-impl Resources {
-    /// Adds a resource, which `write` appends.
-    pub fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        if self.count > 0 {
-            self.json.push(b',');
-        }
-        write(&mut self.json);
-        self.count += 1;
-    }
-
-    /// Makes room for `others` like the first, or somewhat longer: to grow later would copy all of them.
-    pub fn reserve(&mut self, others: usize) {
-        let each = self.json.len() + self.json.len() / 8;
-        self.json.reserve(others.saturating_mul(each) + 1024);
-    }
-
-    /// How many there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.count
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
-    /// The JSON of each, separated by commas.
-    #[must_use]
-    pub fn json(&self) -> &[u8] {
-        &self.json
-    }
-}
-
-/// A list answer.
-#[must_use]
-pub fn write_response(total: u64, paging: &Paging, resources: &Resources) -> Vec<u8> {
-    let mut out = Vec::with_capacity(512 + resources.json.len());
-    let mut buffer = itoa::Buffer::new();
-    out.extend_from_slice(b"{\"schemas\":[\"");
-    out.extend_from_slice(LIST_RESPONSE_SCHEMA.as_bytes());
-    out.extend_from_slice(b"\"],\"totalResults\":");
-    out.extend_from_slice(buffer.format(total).as_bytes());
-    out.extend_from_slice(b",\"itemsPerPage\":");
-    out.extend_from_slice(buffer.format(resources.count).as_bytes());
-    match paging {
-        Paging::Index { start_index } => {
-            out.extend_from_slice(b",\"startIndex\":");
-            out.extend_from_slice(buffer.format(*start_index).as_bytes());
-        }
-        Paging::Cursor { next: Some(next) } => {
-            // base64url needs no escapes.
-            out.extend_from_slice(b",\"nextCursor\":\"");
-            out.extend_from_slice(next.as_bytes());
-            out.push(b'"');
-        }
-        Paging::Cursor { next: None } => {}
-    }
-    out.extend_from_slice(b",\"Resources\":[");
-    out.extend_from_slice(&resources.json);
-    out.extend_from_slice(b"]}");
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -469,22 +377,6 @@ mod tests {
         let distinct: std::collections::HashSet<_> = digests.iter().collect();
         assert_eq!(distinct.len(), digests.len());
         assert_eq!(digest(&[("count", "1"), ("cursor", "x")], "acme", "/Users"), digests[0]);
-    }
-
-    #[test]
-    fn answer_is_written_around_the_resources() {
-        let written = |paging: &Paging, resources: &[&str]| {
-            let mut written = Resources::default();
-            for resource in resources {
-                written.push(|out| out.extend_from_slice(resource.as_bytes()));
-            }
-            String::from_utf8(write_response(7, paging, &written)).unwrap()
-        };
-        let index = Paging::Index { start_index: 3 };
-        insta::assert_snapshot!(written(&index, &["{\"id\":\"1\"}", "{\"id\":\"2\"}"]), @r#"{"schemas":["urn:ietf:params:scim:api:messages:2.0:ListResponse"],"totalResults":7,"itemsPerPage":2,"startIndex":3,"Resources":[{"id":"1"},{"id":"2"}]}"#);
-        let next = Paging::Cursor { next: Some("YWJj".into()) };
-        insta::assert_snapshot!(written(&next, &["{}"]), @r#"{"schemas":["urn:ietf:params:scim:api:messages:2.0:ListResponse"],"totalResults":7,"itemsPerPage":1,"nextCursor":"YWJj","Resources":[{}]}"#);
-        insta::assert_snapshot!(written(&Paging::Cursor { next: None }, &[]), @r#"{"schemas":["urn:ietf:params:scim:api:messages:2.0:ListResponse"],"totalResults":7,"itemsPerPage":0,"Resources":[]}"#);
     }
 
     proptest! {
