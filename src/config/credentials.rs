@@ -4,8 +4,8 @@
 
 use std::collections::HashMap;
 
+use super::digest::sha256_hex;
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 
 use super::{
     Scope, Scopes, TokenDigest,
@@ -261,7 +261,7 @@ fn digest(
     } else {
         None
     };
-    let sha256 = format!("{:x}", Sha256::digest(token));
+    let sha256 = sha256_hex(token);
     let digest = TokenDigest {
         name: name.clone(),
         sha256,

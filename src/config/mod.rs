@@ -5,6 +5,7 @@
 
 pub mod compile;
 mod credentials;
+pub mod digest;
 pub mod findings;
 pub mod follow;
 mod made;

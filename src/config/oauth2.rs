@@ -5,8 +5,8 @@
 
 use std::fmt;
 
+use super::digest::sha256_hex;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::{
     Scope, Scopes,
@@ -301,7 +301,7 @@ fn compile_client(
             );
             findings.push(tenant.finding(&field, Finding::warning("token-short", message).hint(hint)));
         }
-        Some(format!("{:x}", Sha256::digest(value)))
+        Some(sha256_hex(value))
     });
     let public_keys = client.public_keys.iter().map(|key| {
         let crd::PublicKey { kty, kid, alg, n, e, crv, x, y } = key.clone();
