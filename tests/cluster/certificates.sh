@@ -21,14 +21,28 @@ client() {
 apiVersion: v1
 kind: Config
 clusters:
-  - {name: node1, cluster: {server: "https://$NODE_IP:6443", certificate-authority-data: $(base64 -w0 ca.crt)}}
+  - {name: tests, cluster: {server: "https://$NODE_IP:6443", certificate-authority-data: $(base64 -w0 ca.crt)}}
 users:
   - {name: $1, user: {client-certificate-data: $(base64 -w0 "$1.crt"), client-key-data: $(base64 -w0 "$1.key")}}
 contexts:
-  - {name: node1, context: {cluster: node1, user: $1}}
-current-context: node1
+  - {name: tests, context: {cluster: tests, user: $1}}
+current-context: tests
 YAML
 }
+
+# node_certificates FOLDER NAME ADDRESS: what a node's kubelet is and shows, and what the node's other processes need,
+# in the node's own folder.
+node_certificates() (
+    mkdir -p "$1"
+    cd "$STATE/pki" || exit
+    certificate "$2-server" "/CN=$2" serverAuth "DNS:$2,IP:$3"
+    client "$2" "/O=system:nodes/CN=system:node:$2"
+    mv "$2-server.crt" "$1/kubelet-server.crt"
+    mv "$2-server.key" "$1/kubelet-server.key"
+    mv "$2.kubeconfig" "$1/kubelet.kubeconfig"
+    rm "$2.crt" "$2.key"
+    [[ $1 -ef $STATE/pki ]] || cp ca.crt kube-proxy.kubeconfig "$1/"
+)
 
 # In a process of its own, which works in the folder.
 make_certificates() (
@@ -40,13 +54,11 @@ make_certificates() (
     # Everything a client may call the API server: from pods it is the Service `kubernetes`.
     certificate apiserver /CN=kube-apiserver serverAuth \
         "DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,DNS:localhost,IP:127.0.0.1,IP:10.96.0.1,IP:$NODE_IP"
-    certificate kubelet-server /CN=node1 serverAuth "DNS:node1,IP:$NODE_IP"
     # The API server calls kubelets (logs, exec) and the servers of aggregated APIs (metrics) as these.
     certificate apiserver-kubelet /O=system:masters/CN=kube-apiserver-kubelet-client clientAuth
     certificate front-proxy /CN=front-proxy-client clientAuth
 
     client admin /O=system:masters/CN=admin
-    client kubelet /O=system:nodes/CN=system:node:node1
     client controller-manager /CN=system:kube-controller-manager
     client scheduler /CN=system:kube-scheduler
     client kube-proxy /CN=system:kube-proxy

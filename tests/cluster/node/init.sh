@@ -4,25 +4,29 @@
 # It makes the node's file system and network, starts every component, and starts again what ends. When it is killed,
 # the kernel ends everything in its namespaces: all processes, all mounts, all of the network. That is how a node
 # stops, and why a crash leaves nothing behind.
+#
+# The first node has the control plane and the add-ons too; the second has pods only.
 set -euo pipefail
 
-STATE=$1 BIN=$2 TRAEFIK=$3 NODE_IP=$4 HOST_IP=$5
+NODE=$1 STATE=$2 BIN=$3 TRAEFIK=$4 NODE_IP=$5 GATEWAY=$6
 PKI=$STATE/pki
 export PATH=$BIN:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 unset KUBECONFIG
 
-# run NAME COMMAND...: starts a component, and starts it again when it ends, as any service manager would.
+# run NAME COMMAND...: starts a component, and starts it again when it ends, as any service manager would; but not
+# while `cluster.sh stop NAME` says so.
 run() {
     local name=$1
     shift
     while :; do
+        while [[ -e $STATE/stopped/$name ]]; do sleep 0.1; done
         "$@" >>"$STATE/log/$name.log" 2>&1 || true
         echo "init: $name ended and is started again" >>"$STATE/log/$name.log"
         sleep 0.5
     done &
 }
 
-hostname node1
+hostname "$NODE"
 
 # ---- Files. The usual folders of a node, without touching the machine's.
 mount --make-rshared / # volumes that are mounted into pods must be seen by them
@@ -44,121 +48,30 @@ until ip link show eth0 >/dev/null 2>&1; do sleep 0.02; done
 ip link set lo up
 ip address add "$NODE_IP/24" dev eth0
 ip link set eth0 up
-ip route add default via "$HOST_IP"
+ip route add default via "$GATEWAY"
 sysctl -qw net.ipv4.ip_forward=1
 # Traffic between two pods of the node passes the rules of Services too.
 sysctl -qw net.bridge.bridge-nf-call-iptables=1
 
-# ---- Control plane.
-etcd_flags=(
-    --data-dir=/var/lib/etcd
-    --listen-client-urls=http://127.0.0.1:2379 --advertise-client-urls=http://127.0.0.1:2379
-    --listen-peer-urls=http://127.0.0.1:2380 # it has no peers, and insists on listening for them
-    --unsafe-no-fsync                        # a test need not survive a power cut, and disks are slow
-    --log-level=warn
-)
-run etcd etcd "${etcd_flags[@]}"
-
-apiserver_flags=(
-    --etcd-servers=http://127.0.0.1:2379
-    --bind-address="$NODE_IP" --advertise-address="$NODE_IP"
-    --service-cluster-ip-range=10.96.0.0/16
-    --tls-cert-file="$PKI/apiserver.crt" --tls-private-key-file="$PKI/apiserver.key"
-    --client-ca-file="$PKI/ca.crt"
-    --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction # as kubeadm has it
-    --allow-privileged=true
-    --service-account-issuer=https://kubernetes.default.svc
-    --service-account-key-file="$PKI/service-accounts.key"
-    --service-account-signing-key-file="$PKI/service-accounts.key"
-    # To kubelets, by address: their names are in no DNS.
-    --kubelet-client-certificate="$PKI/apiserver-kubelet.crt" --kubelet-client-key="$PKI/apiserver-kubelet.key"
-    --kubelet-certificate-authority="$PKI/ca.crt" --kubelet-preferred-address-types=InternalIP
-    # To aggregated APIs, of which metrics-server is one; straight to their addresses.
-    --requestheader-client-ca-file="$PKI/ca.crt" --requestheader-allowed-names=front-proxy-client
-    --requestheader-username-headers=X-Remote-User --requestheader-group-headers=X-Remote-Group
-    --requestheader-extra-headers-prefix=X-Remote-Extra-
-    --proxy-client-cert-file="$PKI/front-proxy.crt" --proxy-client-key-file="$PKI/front-proxy.key"
-    --enable-aggregator-routing=true
-    # Tests are few clients that wait for their answers: nothing to arbitrate and nothing to profile.
-    --enable-priority-and-fairness=false --profiling=false
-)
-run kube-apiserver kube-apiserver "${apiserver_flags[@]}"
+if [[ $NODE == node1 ]]; then
+    # shellcheck source=tests/cluster/node/control-plane.sh
+    source "${BASH_SOURCE[0]%/*}/control-plane.sh"
+    start_api_server
+fi
 
 # ---- Container runtime, while the API server starts. Images are imported before there is a pod that needs one.
 run containerd containerd --config "$STATE/etc/containerd.toml"
 until ctr version >/dev/null 2>&1; do sleep 0.05; done
 for image in "$STATE"/images/*.tar; do ctr --namespace k8s.io images import "$image" >>"$STATE/log/images.log"; done
 
-until kubectl --kubeconfig "$PKI/admin.kubeconfig" get --raw /readyz >/dev/null 2>&1; do sleep 0.1; done
-
-controller_manager_flags=(
-    --kubeconfig="$PKI/controller-manager.kubeconfig"
-    --authentication-kubeconfig="$PKI/controller-manager.kubeconfig"
-    --authorization-kubeconfig="$PKI/controller-manager.kubeconfig"
-    --service-account-private-key-file="$PKI/service-accounts.key" --root-ca-file="$PKI/ca.crt"
-    --cluster-signing-cert-file="$PKI/ca.crt" --cluster-signing-key-file="$PKI/ca.key"
-    --use-service-account-credentials=true # each controller with its own rights, as kubeadm has it
-    --leader-elect=false                   # there is one
-    --bind-address=127.0.0.1
-    # An autoscaler looks often, and believes young pods.
-    --horizontal-pod-autoscaler-sync-period=2s --horizontal-pod-autoscaler-initial-readiness-delay=1s
-    --horizontal-pod-autoscaler-cpu-initialization-period=5s
-)
-run kube-controller-manager kube-controller-manager "${controller_manager_flags[@]}"
-
-scheduler_flags=(
-    --kubeconfig="$PKI/scheduler.kubeconfig"
-    --authentication-kubeconfig="$PKI/scheduler.kubeconfig" --authorization-kubeconfig="$PKI/scheduler.kubeconfig"
-    --leader-elect=false --bind-address=127.0.0.1
-)
-run kube-scheduler kube-scheduler "${scheduler_flags[@]}"
+until kubectl --kubeconfig "$PKI/kubelet.kubeconfig" get --raw /readyz >/dev/null 2>&1; do sleep 0.1; done
+if [[ $NODE == node1 ]]; then start_control_plane; fi
 
 # ---- Node.
 run kubelet kubelet --config="$STATE/etc/kubelet.yaml" --kubeconfig="$PKI/kubelet.kubeconfig" \
-    --hostname-override=node1 --node-ip="$NODE_IP" --cert-dir=/var/lib/kubelet/pki
+    --hostname-override="$NODE" --node-ip="$NODE_IP" --cert-dir=/var/lib/kubelet/pki
 run kube-proxy kube-proxy --config="$STATE/etc/kube-proxy.yaml"
-run coredns coredns -conf "$STATE/etc/Corefile"
-
-# ---- What people install into a cluster, with the rights of an administrator and without pods.
-run volume-provisioner volume-provisioner --kubeconfig="$PKI/admin.kubeconfig" --folder="$STATE/volumes"
-run cert-manager cert-manager --kubeconfig="$PKI/admin.kubeconfig"
-run cainjector cainjector --kubeconfig="$PKI/admin.kubeconfig"
-
-metrics_server_flags=(
-    --kubeconfig="$PKI/admin.kubeconfig"
-    --authentication-kubeconfig="$PKI/admin.kubeconfig" --authorization-kubeconfig="$PKI/admin.kubeconfig"
-    --secure-port=4443 --cert-dir=/run/metrics-server
-    --kubelet-preferred-address-types=InternalIP --kubelet-certificate-authority="$PKI/ca.crt"
-    # As often as it lets us; and a kubelet must answer in less than that.
-    --metric-resolution=10s --kubelet-request-timeout=2s
-)
-run metrics-server metrics-server "${metrics_server_flags[@]}"
-
-# Traefik reads ./traefik.yaml, so not in a folder of anybody's. It asks the API server as its service account.
-traefik() {
-    cd /run
-    local token provider flags=()
-    token=$(kubectl --kubeconfig "$PKI/admin.kubeconfig" --namespace kube-system create token traefik --duration=24h) \
-        || return # its account is not there yet
-    for provider in kubernetesingress kubernetesgateway; do
-        flags+=("--providers.$provider=true" "--providers.$provider.endpoint=https://$NODE_IP:6443"
-            "--providers.$provider.token=$token" "--providers.$provider.certauthfilepath=$PKI/ca.crt"
-            # Changes of many routes are taken together; in a test they are few.
-            "--providers.$provider.throttleduration=100ms")
-    done
-    flags+=(
-        --providers.providersthrottleduration=100ms
-        # What it writes as the address into the status of routes.
-        "--providers.kubernetesingress.ingressendpoint.ip=$NODE_IP"
-        "--providers.kubernetesgateway.statusaddress.ip=$NODE_IP"
-        "--entrypoints.web.address=$NODE_IP:80" "--entrypoints.websecure.address=$NODE_IP:443"
-        --entrypoints.websecure.http.tls=true
-        --entrypoints.traefik.address=127.0.0.1:8082 --ping=true
-        --global.checknewversion=false --global.sendanonymoususage=false
-    )
-    "$TRAEFIK" "${flags[@]}"
-}
-run traefik traefik
+if [[ $NODE == node1 ]]; then start_add_ons; fi
 
 # As the first process it buries what others leave behind, which bash does while it waits.
 while :; do wait || true; done
