@@ -402,7 +402,7 @@ mod tests {
             host: None,
             allowed_cidrs: Vec::new(),
             trusted_proxies: Vec::new(),
-            tenants: vec![tenant("acme", false), tenant("globex-corporation", true)],
+            tenants: vec![tenant("acme", false).into(), tenant("globex-corporation", true).into()],
         };
         let generated = GeneratedSecret {
             tenant: "identity/acme".to_owned(),

@@ -4,6 +4,7 @@
 //! Tokens leave this file as SHA-256 digests only.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -41,7 +42,7 @@ pub fn compile(
     for tenant in admitted {
         let (tokens, found) = credentials::tokens(tenant, &secrets);
         findings.extend(found);
-        configs.push(TenantConfig {
+        configs.push(Arc::new(TenantConfig {
             name: tenant.object.key(),
             path: tenant.object.path().to_owned(),
             identity_provider: tenant.object.spec.identity_provider.into(),
@@ -54,7 +55,7 @@ pub fn compile(
             lifecycle: (&tenant.object.spec.lifecycle).into(),
             membership: tenant.object.spec.membership.into(),
             audit: (&tenant.object.spec.audit).into(),
-        });
+        }));
     }
     let mut cidrs = |field: &str, blocks: &[Cidr]| {
         let mut networks = Vec::new();

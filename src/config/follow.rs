@@ -263,7 +263,7 @@ mod tests {
             let follower = follow(options, &loaded, move |result| {
                 let result = result.map(|mut loaded| {
                     loaded.publish().unwrap();
-                    loaded.config.tenants.into_iter().map(|tenant| tenant.path).collect()
+                    loaded.config.tenants.into_iter().map(|tenant| tenant.path.clone()).collect()
                 });
                 send.send(result.map_err(|error| error.to_string())).unwrap();
             });

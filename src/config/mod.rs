@@ -2,6 +2,9 @@
 //!
 //! Compiled by a pure function from one endpoint, its tenants and their Secrets; it holds no secret
 //! itself: bearer tokens are in it as SHA-256 digests.
+//!
+//! A controller writes it and pods of another version read it ([`shards`]): a field that comes later has a default and
+//! is passed over by whoever does not know it. One that must not be passed over raises [`shards::FORMAT`].
 
 pub mod compile;
 mod credentials;
@@ -15,9 +18,12 @@ pub mod objects;
 pub mod rotation;
 mod schemas;
 mod scopes;
+pub mod shards;
 mod tokens;
 pub mod validate;
 pub mod yaml;
+
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -30,7 +36,7 @@ use crate::scim::schema::CustomSchemas;
 
 /// What one endpoint's servers serve.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct ServerConfig {
     /// `NAMESPACE/NAME` of the `ScimEndpoint`.
     pub endpoint: String,
@@ -41,12 +47,12 @@ pub struct ServerConfig {
     /// Whose `Forwarded` and `X-Forwarded-*` headers are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// The tenants, ordered by path.
-    pub tenants: Vec<TenantConfig>,
+    pub tenants: Vec<Arc<TenantConfig>>,
 }
 
 /// One tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct TenantConfig {
     /// `NAMESPACE/NAME` of the `ScimTenant`: its key in the store.
     pub name: String,
@@ -80,7 +86,7 @@ pub struct TenantConfig {
 
 /// What the audit log holds, and for how long (`spec.audit`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Audit {
     /// Older rows go.
     pub retention_seconds: u64,
@@ -98,7 +104,7 @@ impl Default for Audit {
 
 /// What becomes of users and groups that are deleted, come back, or are deactivated (`spec.lifecycle`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Lifecycle {
     /// How long a deleted resource can be brought back; `None`: DELETE erases it.
     pub retention_seconds: Option<u64>,
@@ -110,7 +116,7 @@ pub struct Lifecycle {
 
 /// How the members of groups are read (`spec.membership`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Membership {
     /// Unknown members are kept until they appear; else a push with unknown members is refused.
     pub keep_unknown: bool,
@@ -120,7 +126,7 @@ pub struct Membership {
 
 /// A bearer token's SHA-256 digest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct TokenDigest {
     /// The token's name, for logs: never the token.
     pub name: String,
@@ -141,7 +147,7 @@ pub struct TokenDigest {
 
 /// What one request may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Limits {
     /// Bytes of a request body.
     pub max_body_bytes: u64,

@@ -23,7 +23,7 @@ const MIN_SECRET_LENGTH: usize = 16;
 
 /// OAuth 2.0 of one tenant.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct OAuth2Config {
     /// The issuers whose access tokens are accepted.
     pub issuers: Vec<IssuerConfig>,
@@ -35,7 +35,7 @@ pub struct OAuth2Config {
 
 /// An authorization server whose access tokens a tenant accepts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct IssuerConfig {
     /// `iss`, compared character by character.
     pub issuer: String,
@@ -59,7 +59,7 @@ pub struct IssuerConfig {
 
 /// A claim and the values of which it must have one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct RequiredClaim {
     /// Its name, or its path with dots.
     pub name: String,
@@ -69,7 +69,7 @@ pub struct RequiredClaim {
 
 /// What an issuer calls our scopes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct GrantNames {
     /// Each of these gives `scim.read`.
     pub read: Vec<String>,
@@ -81,7 +81,7 @@ pub struct GrantNames {
 
 /// A client that gets access tokens from us.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct ClientConfig {
     /// Its name, for logs.
     pub name: String,

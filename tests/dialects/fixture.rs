@@ -14,7 +14,7 @@ pub(crate) struct Tenant {
 impl Tenant {
     pub(crate) async fn of(dialect: Dialect) -> Self {
         let mut config = support::config();
-        config.tenants = vec![support::tenant("acme", dialect)];
+        config.tenants = vec![support::tenant("acme", dialect).into()];
         Self { server: Server::with(&config, ConnectionLimits::default()).await }
     }
 

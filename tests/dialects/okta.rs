@@ -3,6 +3,7 @@
 
 use scim_operator::scim::dialect::Dialect;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 use crate::fixture::{Tenant, sorted};
 use crate::support::{GROUP, RequestExt, USER};
@@ -139,8 +140,8 @@ async fn token_that_is_none_is_a_scim_error_with_the_status_as_text() {
 async fn suspended_tenant_says_when_to_come_back_in_seconds() {
     let okta = Tenant::of(Dialect::Okta).await;
     let mut config = crate::support::config();
-    config.tenants = vec![crate::support::tenant("acme", Dialect::Okta)];
-    config.tenants[0].suspended = true;
+    config.tenants = vec![crate::support::tenant("acme", Dialect::Okta).into()];
+    Arc::make_mut(&mut config.tenants[0]).suspended = true;
     okta.server.app.apply(&config).await.unwrap();
     let reply = okta.server.get("/Users").await;
     assert_eq!(reply.status, 503);

@@ -37,7 +37,7 @@ impl Audited {
 
 fn keeping_values() -> ServerConfig {
     let mut config = config();
-    config.tenants[0].audit.values = true;
+    Arc::make_mut(&mut config.tenants[0]).audit.values = true;
     config
 }
 
@@ -174,7 +174,7 @@ async fn client_address_is_what_a_trusted_proxy_says() {
 #[tokio::test]
 async fn log_is_kept_within_its_bounds_and_measured() {
     let mut config = config();
-    config.tenants[0].audit.max_entries = 2;
+    Arc::make_mut(&mut config.tenants[0]).audit.max_entries = 2;
     let audited = Audited::start(&config).await;
     for name in ["a", "b", "c", "d", "e"] {
         audited.server.user(name).await;

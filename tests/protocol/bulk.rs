@@ -1,6 +1,7 @@
 //! Bulk requests (RFC 7644 section 3.7).
 
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 use crate::support::{BULK, ENTERPRISE, GROUP, Reply, Server, USER, config};
 use scim_operator::server::connection::ConnectionLimits;
@@ -144,8 +145,8 @@ async fn circle_with_a_failure_leaves_nothing_behind() {
 #[tokio::test]
 async fn request_beyond_the_limits_is_too_large() {
     let mut config = config();
-    config.tenants[0].limits.max_bulk_operations = 2;
-    config.tenants[0].limits.max_bulk_payload_bytes = 4096;
+    Arc::make_mut(&mut config.tenants[0]).limits.max_bulk_operations = 2;
+    Arc::make_mut(&mut config.tenants[0]).limits.max_bulk_payload_bytes = 4096;
     let server = Server::with(&config, ConnectionLimits::default()).await;
     let many = bulk(&server, json!([user("a", "a"), user("b", "b"), user("c", "c")]), None).await;
     assert!(

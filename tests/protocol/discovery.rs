@@ -2,14 +2,15 @@
 
 use scim_operator::server::connection::ConnectionLimits;
 use serde_json::json;
+use std::sync::Arc;
 
 use crate::support::{ENTERPRISE, GROUP, RequestExt, Server, USER, config};
 
 #[tokio::test]
 async fn service_provider_config_states_the_limits_in_force() {
     let mut config = config();
-    config.tenants[0].limits.max_bulk_operations = 7;
-    config.tenants[0].limits.max_page_size = 2;
+    Arc::make_mut(&mut config.tenants[0]).limits.max_bulk_operations = 7;
+    Arc::make_mut(&mut config.tenants[0]).limits.max_page_size = 2;
     let server = Server::with(&config, ConnectionLimits::default()).await;
     let reply = server.get("/ServiceProviderConfig").await;
     assert_eq!(reply.status, 200);

@@ -23,7 +23,8 @@ async fn server(lifecycle: Lifecycle, membership: Membership) -> Server {
     let mut acme = tenant("acme", Dialect::Generic);
     acme.lifecycle = lifecycle;
     acme.membership = membership;
-    let config = ServerConfig { tenants: vec![acme, tenant("globex", Dialect::Strict)], ..config() };
+    let config =
+        ServerConfig { tenants: vec![acme.into(), tenant("globex", Dialect::Strict).into()], ..config() };
     Server::with(&config, ConnectionLimits::default()).await
 }
 
@@ -187,7 +188,7 @@ async fn tenant_that_no_longer_retains_is_purged() {
     assert_eq!(server.delete(&format!("/Users/{ann}")).await.status, 204);
     server
         .app
-        .apply(&ServerConfig { tenants: vec![tenant("globex", Dialect::Strict)], ..config() })
+        .apply(&ServerConfig { tenants: vec![tenant("globex", Dialect::Strict).into()], ..config() })
         .await
         .unwrap();
     purge(&server.app).await.unwrap();

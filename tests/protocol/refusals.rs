@@ -2,6 +2,7 @@
 
 use scim_operator::server::connection::ConnectionLimits;
 use serde_json::json;
+use std::sync::Arc;
 
 use crate::support::{PATCH, RequestExt, SEARCH, Server, USER, config, patch};
 
@@ -157,7 +158,7 @@ async fn body_of_another_type_is_unsupported() {
 #[tokio::test]
 async fn requests_beyond_the_limits_are_told_the_limits() {
     let mut config = config();
-    config.tenants[0].limits.max_body_bytes = 1000;
+    Arc::make_mut(&mut config.tenants[0]).limits.max_body_bytes = 1000;
     let server = Server::with(&config, ConnectionLimits::default()).await;
     let large = json!({"schemas": [USER], "userName": "a".repeat(1000)});
     let reply = server.send("POST", "/Users", &large).await;

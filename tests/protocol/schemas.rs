@@ -29,8 +29,8 @@ fn served(spec: &str) -> ServerConfig {
     assert_eq!(findings, []);
     let compiled: ServerConfig = serde_json::from_value(serde_json::to_value(compiled).unwrap()).unwrap();
     let mut config = config();
-    config.tenants[0] = tenant("acme", Dialect::Strict);
-    config.tenants[0].schemas = compiled.tenants[0].schemas.clone();
+    config.tenants[0] = tenant("acme", Dialect::Strict).into();
+    Arc::make_mut(&mut config.tenants[0]).schemas = compiled.tenants[0].schemas.clone();
     config
 }
 
@@ -368,7 +368,7 @@ async fn tenants_with_one_set_of_schemas_share_its_registry() {
     let mut config = served(SPEC);
     let mut third = tenant("third", Dialect::Generic);
     third.schemas = config.tenants[0].schemas.clone();
-    config.tenants.push(third);
+    config.tenants.push(third.into());
     let serving = Serving::compile(&config, &mut Registries::default(), &Usage::default(), None);
     let registry = |path| &serving.tenant(path).unwrap().registry;
     assert!(Arc::ptr_eq(registry("acme"), registry("third")));

@@ -2,6 +2,7 @@
 
 use scim_operator::server::connection::ConnectionLimits;
 use serde_json::json;
+use std::sync::Arc;
 
 use crate::support::{RequestExt, Server, USER, config, token};
 
@@ -61,7 +62,7 @@ async fn new_configuration_takes_effect_with_the_next_request() {
     let server = Server::start().await;
     let id = server.user("a").await;
     let mut rotated = config();
-    rotated.tenants[0].tokens = vec![token("acme-new")];
+    Arc::make_mut(&mut rotated.tenants[0]).tokens = vec![token("acme-new")];
     server.app.apply(&rotated).await.unwrap();
     assert_eq!(server.get(&format!("/Users/{id}")).await.status, 401);
     let url = format!("{}/Users/{id}", server.base("acme"));
@@ -83,7 +84,7 @@ async fn removed_tenant_keeps_its_data_unless_it_was_to_be_deleted() {
     );
     let globex = globex.body["id"].as_str().unwrap().to_owned();
     let mut marked = config();
-    marked.tenants[1].purge_on_removal = true;
+    Arc::make_mut(&mut marked.tenants[1]).purge_on_removal = true;
     server.app.apply(&marked).await.unwrap();
     server.app.settle_removals().await.unwrap();
     let mut removed = config();
@@ -100,7 +101,7 @@ async fn removed_tenant_keeps_its_data_unless_it_was_to_be_deleted() {
 #[tokio::test]
 async fn suspended_tenant_waits_and_strangers_do_not_learn_of_it() {
     let mut config = config();
-    config.tenants[0].suspended = true;
+    Arc::make_mut(&mut config.tenants[0]).suspended = true;
     let server = Server::with(&config, ConnectionLimits::default()).await;
     let reply = server.get("/Users").await;
     assert_eq!(reply.error(), "503: this tenant is suspended; try again later");

@@ -67,7 +67,7 @@ pub(crate) fn config() -> ServerConfig {
         host: None,
         allowed_cidrs: Vec::new(),
         trusted_proxies: Vec::new(),
-        tenants: vec![tenant("acme", Dialect::Strict), tenant("globex", Dialect::Generic)],
+        tenants: vec![tenant("acme", Dialect::Strict).into(), tenant("globex", Dialect::Generic).into()],
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a bearer token allows, and for how long.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -18,7 +19,7 @@ async fn server() -> Server {
         ("writes", [Scope::Write].into_iter().collect()),
         ("nothing", Scopes::NONE),
     ] {
-        config.tenants[0].tokens.push(TokenDigest { scopes, ..token(text) });
+        Arc::make_mut(&mut config.tenants[0]).tokens.push(TokenDigest { scopes, ..token(text) });
     }
     Server::with(&config, ConnectionLimits::default()).await
 }
@@ -106,7 +107,7 @@ async fn by(server: &Server, tenant: &str, authorization: &str) -> Reply {
 async fn token_begins_and_ends_by_the_clock_alone() {
     let mut config = config();
     let (begin, end) = (soon(400), soon(800));
-    config.tenants[0].tokens.push(TokenDigest {
+    Arc::make_mut(&mut config.tenants[0]).tokens.push(TokenDigest {
         not_before: Some(begin),
         expires_at: Some(end),
         ..token("brief")
@@ -128,8 +129,9 @@ async fn token_begins_and_ends_by_the_clock_alone() {
 /// `okta` and `acme` (Strict), each with an expired token, and one that stands in two places.
 fn expired() -> ServerConfig {
     let mut config = config();
-    config.tenants.push(tenant("okta", Dialect::Okta));
+    config.tenants.push(tenant("okta", Dialect::Okta).into());
     for tenant in &mut config.tenants {
+        let tenant = Arc::make_mut(tenant);
         tenant.tokens.push(TokenDigest { expires_at: Some(soon(-1000)), ..token("ended") });
         tenant.tokens.push(TokenDigest { expires_at: Some(soon(-1000)), ..token("moved") });
         tenant.tokens.insert(0, token("moved"));
@@ -166,7 +168,7 @@ async fn series(server: &Server) -> Vec<String> {
 #[tokio::test]
 async fn metrics_tell_last_use_and_end_of_the_tokens_that_are_configured() {
     let mut config = config();
-    config.tenants[0]
+    Arc::make_mut(&mut config.tenants[0])
         .tokens
         .push(TokenDigest { expires_at: Some("2100-01-01T00:00:00Z".parse().unwrap()), ..token("next") });
     let server = Server::with(&config, ConnectionLimits::default()).await;
@@ -186,7 +188,8 @@ async fn metrics_tell_last_use_and_end_of_the_tokens_that_are_configured() {
     assert_eq!((found.len(), found[1].as_str()), (2, expiry));
 
     // A new configuration keeps what is known of the tokens that stay, whatever their name is now.
-    config.tenants[0].tokens = vec![TokenDigest { name: "token".to_owned(), ..token("next") }];
+    Arc::make_mut(&mut config.tenants[0]).tokens =
+        vec![TokenDigest { name: "token".to_owned(), ..token("next") }];
     server.app.apply(&config).await.unwrap();
     assert_eq!(
         series(&server).await,
@@ -194,7 +197,7 @@ async fn metrics_tell_last_use_and_end_of_the_tokens_that_are_configured() {
             "scim_token_last_used_timestamp_seconds{{tenant=\"identity/acme\",token=\"token\"}} {second}"
         )]
     );
-    config.tenants[0].tokens.clear();
+    Arc::make_mut(&mut config.tenants[0]).tokens.clear();
     server.app.apply(&config).await.unwrap();
     assert_eq!(series(&server).await, Vec::<String>::new());
 }
@@ -214,7 +217,7 @@ async fn admin_port_lists_the_tokens_for_people() {
     let mut config = config();
     let time = |text: &str| Some(text.parse().unwrap());
     config.tenants.truncate(1);
-    config.tenants[0].tokens = vec![
+    Arc::make_mut(&mut config.tenants[0]).tokens = vec![
         TokenDigest { name: "token".to_owned(), ..token("main") },
         TokenDigest {
             name: "previous-token".to_owned(),

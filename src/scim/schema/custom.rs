@@ -16,7 +16,7 @@ use crate::scim::path::AttributePath;
 
 /// What a tenant's schemas are beside those of RFC 7643.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct CustomSchemas {
     /// Schema extensions, in the order they are shown.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -31,7 +31,7 @@ pub struct CustomSchemas {
 
 /// A schema that extends resource types (RFC 7643 section 3.3).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct CustomExtension {
     /// The schema.
     pub schema: Arc<Schema>,
@@ -43,7 +43,7 @@ pub struct CustomExtension {
 
 /// A resource type (RFC 7643 section 6).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct CustomResourceType {
     /// Its name: `Role`.
     pub name: String,
@@ -57,7 +57,7 @@ pub struct CustomResourceType {
 
 /// What is asked of an attribute beyond RFC 7643. A characteristic that is absent stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Narrowing {
     /// The resource type: `User`.
     pub resource_type: String,

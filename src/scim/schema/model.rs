@@ -11,7 +11,7 @@ use super::core::common_attributes;
 
 /// A schema: a URN and its attributes (RFC 7643 section 7).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Schema {
     /// The URN.
     pub id: String,
@@ -26,7 +26,7 @@ pub struct Schema {
 
 /// One attribute and its characteristics (RFC 7643 section 2.2).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 #[expect(clippy::struct_excessive_bools, reason = "three are the RFC's own characteristics")]
 pub struct Attribute {
     /// The name, in its canonical spelling.

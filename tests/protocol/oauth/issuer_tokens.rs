@@ -1,6 +1,7 @@
 //! Access tokens of an issuer: who is let in, and what becomes of it when keys change or the issuer is away.
 
 use super::*;
+use std::sync::Arc;
 
 #[tokio::test]
 async fn token_of_the_issuer_lets_in_under_every_algorithm() {
@@ -149,7 +150,7 @@ async fn tenants_do_not_accept_each_others_issuers() {
     let (key, other_key) = (SigningKey::of("rsa-1"), SigningKey::of("rsa-2"));
     let (issuer, other) = (Issuer::start(&[&key]).await, Issuer::start(&[&other_key]).await);
     let mut config = trusting(issuer.config());
-    config.tenants[1].oauth2 =
+    Arc::make_mut(&mut config.tenants[1]).oauth2 =
         Some(OAuth2Config { issuers: vec![other.config()], clients: Vec::new(), access_token_seconds: 60 });
     let server = serve(&config).await;
     let (acme, globex) = (key.sign(&issuer.claims()), other_key.sign(&other.claims()));

@@ -175,7 +175,7 @@ impl Issuer {
 
 fn with_oauth(oauth2: OAuth2Config) -> ServerConfig {
     let mut config = config();
-    config.tenants[0].oauth2 = Some(oauth2);
+    Arc::make_mut(&mut config.tenants[0]).oauth2 = Some(oauth2);
     config
 }
 

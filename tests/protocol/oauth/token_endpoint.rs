@@ -1,6 +1,7 @@
 //! Access tokens that the endpoint gives to a tenant's own clients.
 
 use super::*;
+use std::sync::Arc;
 
 const SECRET: &str = "a+secret/with=odd%characters";
 
@@ -147,7 +148,7 @@ async fn token_ends_with_its_client_or_its_secret() {
     let write = server.anonymous("DELETE", &format!("{}/Users/x", server.base("acme"))).bearer_auth(&given);
     assert_eq!(write.reply().await.status, 403, "it has the scopes that its client still has");
     let mut suspended = giving(vec![client()]);
-    suspended.tenants[0].suspended = true;
+    Arc::make_mut(&mut suspended.tenants[0]).suspended = true;
     server.app.apply(&suspended).await.unwrap();
     let reply = ask(&server, "acme", Some(&auth), &[GRANT]).await;
     assert_eq!((reply.status, reply.header("retry-after")), (503, Some("300")));
