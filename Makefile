@@ -154,9 +154,11 @@ image: build ## The container image as an OCI layout, without a container engine
 	scripts/image.sh $(IMAGE)
 
 .PHONY: generate
-generate: ## Regenerate crds/ and docs/reference/ from the Rust types
+generate: ## Regenerate crds/, docs/reference/ and what the chart has of them
 	$(CARGO) run --locked --quiet -- crd --output-dir crds
+	$(CARGO) run --locked --quiet -- crd --output-dir charts/scim-operator/files/crds
 	$(CARGO) run --locked --quiet -- crd --reference-dir docs/reference
+	scripts/chart-readme.py
 
 .PHONY: clean
 clean: ## Remove build output and the tools' cache
