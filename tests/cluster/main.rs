@@ -4,5 +4,6 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "counts and logs belong in a test's output")]
 
 mod agreement;
+mod chart;
 mod generated;
 mod support;

@@ -60,14 +60,17 @@ impl ApiServer {
             return Self { client: client(&running.certificate), running };
         }
         let started = Instant::now();
-        let server = {
-            let running = Arc::new(Running::start().await);
-            Self { client: client(&running.certificate), running }
-        };
+        let server = Self::start_empty().await;
         server.install_definitions().await;
         println!("API server with our definitions: ready after {:.1} s", started.elapsed().as_secs_f64());
         *running = Arc::downgrade(&server.running);
         server
+    }
+
+    /// One of its own for this test, without our definitions.
+    pub(crate) async fn start_empty() -> Self {
+        let running = Arc::new(Running::start().await);
+        Self { client: client(&running.certificate), running }
     }
 
     /// Applies `crds/` as a user would, and waits until objects of every kind can be listed.
@@ -128,16 +131,26 @@ impl ApiServer {
 
     /// Runs the real kubectl against it.
     pub(crate) fn kubectl(&self, arguments: &[&str]) -> Output {
-        let certificate = self.running.folder.path().join("certificates/apiserver.crt");
-        Command::new(self.running.binaries.join("kubectl"))
-            .args(["--server", &self.running.url, "--token", TOKEN, "--certificate-authority"])
-            .arg(certificate)
+        self.client_program("kubectl", ["--server", "--token", "--certificate-authority"], arguments)
+    }
+
+    /// Runs the real Helm against it.
+    pub(crate) fn helm(&self, arguments: &[&str]) -> Output {
+        self.client_program("helm", ["--kube-apiserver", "--kube-token", "--kube-ca-file"], arguments)
+    }
+
+    /// `flags`: how the program calls URL, token and certificate.
+    fn client_program(&self, name: &str, flags: [&str; 3], arguments: &[&str]) -> Output {
+        let certificate = self.running.folder.path().join("certificates/apiserver.crt").display().to_string();
+        let [url, token, authority] = flags;
+        Command::new(self.running.binaries.join(name))
+            .args([url, &self.running.url, token, TOKEN, authority, &certificate])
             // Neither the configuration nor the cache of the person who runs the test.
             .env("KUBECONFIG", "/dev/null")
             .env("HOME", self.running.folder.path())
             .args(arguments)
             .output()
-            .expect("make tools has built kubectl")
+            .unwrap_or_else(|error| panic!("{name} cannot be started: {error}; run `make tools`"))
     }
 
     async fn get(&self, path: &str) -> (StatusCode, Value) {
