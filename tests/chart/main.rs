@@ -3,6 +3,8 @@
 //! `values/` are good files, whose manifests are in `snapshots/` (`INSTA_UPDATE=always` writes them anew); `bad/` are
 //! wrong ones, which begin with `# says: ` and a part of the message. Installing it is in `tests/cluster/chart.rs`.
 
+mod gitops;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -33,6 +35,15 @@ fn chart() -> PathBuf {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Whole manifests, each in a file of `snapshots/`.
+fn snapshots() -> insta::Settings {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path("snapshots");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings
 }
 
 /// The values files of one folder.
@@ -79,10 +90,6 @@ fn rendered(values: Option<&Path>) -> Vec<(String, String)> {
 
 #[test]
 fn good_values_pass_the_strict_linter_and_render_to_these_manifests() {
-    let mut settings = insta::Settings::clone_current();
-    settings.set_snapshot_path("snapshots");
-    settings.set_prepend_module_to_snapshot(false);
-    settings.set_omit_expression(true);
     for file in values("values") {
         let linted = helm(&["lint", "--strict", "--quiet", &chart().display().to_string()], Some(&file));
         assert!(
@@ -100,7 +107,7 @@ fn good_values_pass_the_strict_linter_and_render_to_these_manifests() {
             .map(|(template, manifest)| format!("--- # {template}\n{}", manifest.trim_end()))
             .collect();
         let name = file.file_stem().expect("a file has a name").to_string_lossy();
-        settings.bind(|| insta::assert_snapshot!(&*name, manifests.join("\n")));
+        snapshots().bind(|| insta::assert_snapshot!(&*name, manifests.join("\n")));
     }
 }
 
