@@ -45,9 +45,15 @@ const RULES: &[Rule] = &[
     // The defaults of limits are written once, in the configuration.
     Rule { folder: "crd", may_use: &["config::Limits"], never: &["anyhow", "axum", "tokio", "rusqlite"] },
     Rule { folder: "telemetry", may_use: &[], never: KUBERNETES },
+    // The operator decides what is served and never serves: it reads no request and no database.
+    Rule {
+        folder: "controller",
+        may_use: &["controller", "config", "crd", "scim"],
+        never: &["anyhow", "axum", "rusqlite", "tokio_postgres"],
+    },
     Rule {
         folder: "cli",
-        may_use: &["cli", "config", "crd", "scim", "server", "store", "telemetry"],
+        may_use: &["cli", "config", "controller", "crd", "scim", "server", "store", "telemetry"],
         never: &[],
     },
 ];

@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand, and the only place for `anyhow`.
 
 pub mod audit;
+pub mod controller;
 pub mod crd;
 pub mod restore;
 pub mod serve;
@@ -19,6 +20,7 @@ use clap::Parser;
 #[command(name = "scim-operator", version)]
 enum Command {
     Serve(serve::Arguments),
+    Controller(controller::Arguments),
     Validate(validate::Args),
     Audit(audit::Args),
     Crd(crd::Args),
@@ -51,6 +53,7 @@ impl From<Exit> for ExitCode {
 pub fn main() -> ExitCode {
     let result = match Command::parse() {
         Command::Serve(arguments) => serve::run(&arguments),
+        Command::Controller(arguments) => controller::run(&arguments),
         Command::Validate(args) => validate::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Crd(args) => crd::run(&args),

@@ -1,0 +1,19 @@
+//! The controller: from `ScimEndpoint`s and `ScimTenant`s to the objects that serve them.
+//!
+//! Watches keep a [`cache`] of the cluster; what changes gets a turn in a [`queue`], and a turn is always the same
+//! straight way: gather (from the cache) → validate → build → apply → status. Of several processes one acts, by a
+//! [`leader`] election; the others keep their caches warm.
+
+mod admin;
+mod cache;
+mod cluster;
+mod failure;
+mod key;
+mod kinds;
+mod leader;
+mod metrics;
+mod queue;
+mod run;
+mod watch;
+
+pub use run::{Options, StartError, run};
