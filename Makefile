@@ -87,6 +87,7 @@ $(KEYCLOAK_READY): scripts/install-keycloak.sh
 lint: $(CARGO_DENY) ## Formatting, clippy, documentation, licences and duplicate dependencies
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --test operator -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items --quiet
 	$(CARGO_DENY) --locked check --hide-inclusion-graph bans licenses sources
 
@@ -99,6 +100,10 @@ unit: $(VENV_READY) $(JARS_READY) $(KEYCLOAK_READY) kube ## All cargo tests: uni
 .PHONY: quickstart
 quickstart: build ## Start the release binary on examples/quickstart and do what the README does
 	scripts/quickstart.sh
+
+.PHONY: operator-test
+operator-test: kube image ## The operator on a real cluster: scenarios, quickstart, faults (needs root; ONLY=words)
+	$(CARGO) test --locked --test operator -- $(ONLY)
 
 ##@ Longer proofs
 

@@ -13,13 +13,13 @@ use super::{
     Audit, Lifecycle, Limits, Membership, ServerConfig, TenantConfig, credentials,
     findings::{Finding, has_errors},
     oauth2::{self, Algorithm},
-    objects::{Located, Object, Secret, SecretIndex, refers_to},
+    objects::{Located, Namespaces, Object, Secret, SecretIndex, refers_to},
     schemas,
 };
 use crate::{
     crd::{
         self, Cidr, DeletionPolicy, IdentityProvider, MembershipSpec, NamespaceFrom, OnDelete, OnRecreate,
-        ScimEndpoint, ScimTenant, TenantLimits, UnknownMembers,
+        ScimEndpoint, ScimTenant, TenantLimits, TenantNamespaces, UnknownMembers,
     },
     scim::dialect::Dialect,
 };
@@ -34,8 +34,9 @@ pub fn compile(
     endpoint: &Located<ScimEndpoint>,
     tenants: &[Located<ScimTenant>],
     secrets: &[Located<Secret>],
+    namespaces: &Namespaces,
 ) -> Result<(ServerConfig, Vec<Finding>), Vec<Finding>> {
-    let (admitted, mut findings) = admit(endpoint, tenants);
+    let (admitted, mut findings) = admit(endpoint, tenants, namespaces);
     let secrets = SecretIndex::new(secrets);
     let spec = &endpoint.object.spec;
     let mut configs = Vec::new();
@@ -90,6 +91,7 @@ pub fn compile(
 pub fn admit<'a>(
     endpoint: &Located<ScimEndpoint>,
     tenants: &'a [Located<ScimTenant>],
+    namespaces: &Namespaces,
 ) -> (Vec<&'a Located<ScimTenant>>, Vec<Finding>) {
     let mut findings = Vec::new();
     let mut candidates: Vec<_> =
@@ -102,13 +104,7 @@ pub fn admit<'a>(
     let mut admitted = Vec::new();
     let mut taken: HashMap<&str, &Located<ScimTenant>> = HashMap::new();
     for tenant in candidates {
-        if !allows(&endpoint.object, &tenant.object) {
-            let message = format!("{} takes tenants of its own namespace only", endpoint.id_and_place());
-            let hint = format!(
-                "set spec.allowedTenants.namespaces.from to All in the endpoint, or put the tenant in namespace {}",
-                endpoint.object.namespace()
-            );
-            let finding = Finding::error("namespace-not-allowed", message).hint(hint);
+        if let Err(finding) = allows(endpoint, &tenant.object, namespaces) {
             findings.push(tenant.finding("spec.endpointRef.namespace", finding));
             continue;
         }
@@ -123,6 +119,13 @@ pub fn admit<'a>(
             }
             continue;
         }
+        if let Some(max) = endpoint.object.spec.max_tenants.filter(|max| admitted.len() >= *max as usize) {
+            let message = format!("{} takes {max} tenants, and has them", endpoint.id_and_place());
+            let finding = Finding::error("quota-exceeded", message);
+            let finding = finding.hint("raise spec.maxTenants of the endpoint, or remove a tenant");
+            findings.push(tenant.finding("spec.endpointRef.name", finding));
+            continue;
+        }
         wider_limits(endpoint, tenant, &mut findings);
         taken.insert(path, tenant);
         admitted.push(tenant);
@@ -130,10 +133,48 @@ pub fn admit<'a>(
     (admitted, findings)
 }
 
-fn allows(endpoint: &ScimEndpoint, tenant: &ScimTenant) -> bool {
-    match endpoint.spec.allowed_tenants.namespaces.from {
-        NamespaceFrom::All => true,
-        NamespaceFrom::Same => endpoint.namespace() == tenant.namespace(),
+/// Whether an endpoint takes tenants from a tenant's namespace; the finding says what it takes.
+fn allows(
+    endpoint: &Located<ScimEndpoint>,
+    tenant: &ScimTenant,
+    namespaces: &Namespaces,
+) -> Result<(), Finding> {
+    let home = endpoint.object.namespace();
+    let namespace = tenant.namespace();
+    let TenantNamespaces { from, selector } = &endpoint.object.spec.allowed_tenants.namespaces;
+    let refused = |takes: &str, hint: String| {
+        let message = format!("{} takes tenants of {takes} only", endpoint.id_and_place());
+        Err(Finding::error("namespace-not-allowed", message).hint(hint))
+    };
+    match (from, selector) {
+        (NamespaceFrom::All, _) => Ok(()),
+        (NamespaceFrom::Same, _) if home == namespace => Ok(()),
+        (NamespaceFrom::Selector, Some(selector)) => {
+            let labels = namespaces.labels(namespace);
+            if selector.matches(&labels) {
+                return Ok(());
+            }
+            if !namespaces.knows(namespace) && selector.keys().any(|key| !labels.contains_key(key)) {
+                let message = format!(
+                    "the labels of namespace {namespace} are not known: it has no Namespace manifest"
+                );
+                let hint = format!(
+                    "{} selects namespaces by their labels: add the manifest of namespace {namespace}",
+                    endpoint.id_and_place()
+                );
+                return Err(Finding::error("namespace-unknown", message).hint(hint));
+            }
+            let hint = format!(
+                "give namespace {namespace} the labels of spec.allowedTenants.namespaces.selector, or change the selector"
+            );
+            refused("the namespaces that it selects", hint)
+        }
+        (NamespaceFrom::Same | NamespaceFrom::Selector, _) => {
+            let hint = format!(
+                "set spec.allowedTenants.namespaces.from to All in the endpoint, or put the tenant in namespace {home}"
+            );
+            refused("its own namespace", hint)
+        }
     }
 }
 
@@ -276,8 +317,8 @@ spec:
     }
 
     fn compile_text(text: &str) -> Result<(ServerConfig, Vec<Finding>), Vec<Finding>> {
-        let Objects { endpoints, tenants, secrets, .. } = objects(text);
-        compile(&endpoints[0], &tenants, &secrets)
+        let Objects { endpoints, tenants, secrets, namespaces, .. } = objects(text);
+        compile(&endpoints[0], &tenants, &secrets, &namespaces)
     }
 
     #[test]
@@ -440,7 +481,7 @@ spec:
         {
             tenant.object.metadata.creation_timestamp = serde_json::from_value(created.into()).unwrap();
         }
-        let (admitted, findings) = admit(&objects.endpoints[0], &objects.tenants);
+        let (admitted, findings) = admit(&objects.endpoints[0], &objects.tenants, &objects.namespaces);
         assert_eq!(admitted.iter().map(|tenant| tenant.object.name()).collect::<Vec<_>>(), ["old"]);
         assert_eq!(findings[0].object.as_deref(), Some("ScimTenant platform/young"));
     }

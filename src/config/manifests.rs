@@ -171,10 +171,11 @@ pub(super) fn load_files(options: &Options, files: &[File], now: Timestamp) -> R
         return Err(LoadError::Findings(findings));
     }
     let endpoint = choose(options, &objects)?;
-    let (tenants, _) = admit(endpoint, &objects.tenants);
+    let (tenants, _) = admit(endpoint, &objects.tenants, &objects.namespaces);
     let mut secrets = objects.secrets.clone();
     let made = Made::make(&options.data, now, &tenants, &objects, &mut secrets)?;
-    let (config, _) = compile(endpoint, &objects.tenants, &secrets).map_err(LoadError::Findings)?;
+    let (config, _) =
+        compile(endpoint, &objects.tenants, &secrets, &objects.namespaces).map_err(LoadError::Findings)?;
     let Made { prepared, generated, rotated, next, warnings } = made;
     findings.extend(warnings);
     Ok(Loaded { config, generated, rotated, next, prepared, warnings: findings })

@@ -29,10 +29,40 @@ pub struct Objects {
     pub tenants: Vec<Located<ScimTenant>>,
     /// The `Secret`s.
     pub secrets: Vec<Located<Secret>>,
+    /// The labels of the `Namespace`s.
+    pub namespaces: Namespaces,
     /// `KIND NAMESPACE/NAME` of the objects that are wrong in themselves, and so are not among the others.
     pub refused: HashSet<String>,
     /// There is text that could not be read: any object may be in it.
     pub incomplete: bool,
+}
+
+/// The label that every namespace has in a cluster.
+const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+
+/// The labels of namespaces, by name. Some may not be known, as a folder need not have their manifests.
+#[derive(Debug, Clone, Default)]
+pub struct Namespaces(HashMap<String, BTreeMap<String, String>>);
+
+impl Namespaces {
+    /// Makes a namespace known.
+    pub fn insert(&mut self, name: impl Into<String>, labels: BTreeMap<String, String>) {
+        self.0.insert(name.into(), labels);
+    }
+
+    /// Whether a namespace is known.
+    #[must_use]
+    pub fn knows(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    /// The labels of a namespace, as far as they are known: its name is one.
+    #[must_use]
+    pub fn labels(&self, name: &str) -> BTreeMap<String, String> {
+        let mut labels = self.0.get(name).cloned().unwrap_or_default();
+        labels.insert(NAME_LABEL.to_owned(), name.to_owned());
+        labels
+    }
 }
 
 /// A Kubernetes `Secret`. It has no `Debug`, so that its values cannot reach a log.

@@ -7,6 +7,7 @@
 mod audit;
 #[expect(unreachable_pub, reason = "KubeSchema copies each struct, `pub` included, into a function body")]
 mod authentication;
+pub mod condition;
 mod definitions;
 mod duration;
 #[expect(unreachable_pub, reason = "KubeSchema copies each struct, `pub` included, into a function body")]
@@ -25,14 +26,17 @@ mod reference;
 mod schemas;
 #[expect(unreachable_pub, reason = "KubeSchema copies each struct, `pub` included, into a function body")]
 mod tenant;
+mod values;
 
 pub use audit::Audit;
 pub use authentication::{Authentication, Bearer, BearerToken, Rotation, Scope, SecretKeyRef};
 pub use definitions::{definition_yaml, definitions, schema};
 pub use duration::{Duration, DurationError};
 pub use endpoint::{
-    Access, AllowedTenants, Cidr, NamespaceFrom, ScimEndpoint, ScimEndpointSpec, ScimEndpointStatus,
-    TenantNamespaces,
+    Access, AllowedTenants, Autoscaling, Cidr, ClusterIpExposure, Exposure, GatewayExposure, ImagePullPolicy,
+    IngressExposure, IssuerRef, LabelExpression, LabelOperator, LoadBalancerExposure, NamespaceFrom,
+    NamespaceSelector, NetworkPolicySpec, ParentRef, PullSecret, Routing, ScimEndpoint, ScimEndpointSpec,
+    ScimEndpointStatus, Server, Sqlite, Storage, TenantNamespaces, Tls,
 };
 pub use lifecycle::{Lifecycle, MembershipSpec, OnDeactivate, OnDelete, OnRecreate, UnknownMembers};
 pub use limits::{EndpointLimits, TenantLimits};
@@ -48,6 +52,7 @@ pub use schemas::{
 pub use tenant::{
     DeletionPolicy, EndpointRef, IdentityProvider, ScimTenant, ScimTenantSpec, ScimTenantStatus,
 };
+pub use values::{Annotations, Labels, Size};
 
 use std::borrow::Cow;
 

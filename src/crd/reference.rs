@@ -50,6 +50,10 @@ fn rules(page: &mut String, schema: &Value) {
 /// One table row for each field, in the order of the path.
 fn fields(page: &mut String, schema: &Value, parent: &str) {
     for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        // The types of Kubernetes are documented by Kubernetes.
+        if field.get("description").is_none() {
+            continue;
+        }
         let path = if parent.is_empty() { name.clone() } else { format!("{parent}.{name}") };
         let required = schema["required"]
             .as_array()
@@ -72,7 +76,14 @@ fn fields(page: &mut String, schema: &Value, parent: &str) {
 
 fn type_name(schema: &Value) -> String {
     match schema["type"].as_str().unwrap_or_default() {
-        "array" => format!("list of {}s", type_name(&schema["items"])),
+        "array" => match type_name(&schema["items"]).as_str() {
+            // It has no type of its own that a person could name.
+            "" => "list".to_owned(),
+            items => format!("list of {items}s"),
+        },
+        "object" if schema.get("additionalProperties").is_some() => {
+            format!("map of {}s", type_name(&schema["additionalProperties"]))
+        }
         kind => kind.to_owned(),
     }
 }
@@ -97,17 +108,33 @@ fn description(schema: &Value) -> String {
     if let Some(key) = schema["x-kubernetes-list-map-keys"][0].as_str() {
         sentences.push(format!("Each item has another `{key}`."));
     }
-    sentences.extend(messages(schema).map(|message| format!("It {message}.")));
-    sentences.extend(messages(&schema["items"]).map(|message| format!("Each {message}.")));
+    if let Some(max) = schema["maxProperties"].as_u64() {
+        sentences.push(format!("At most {max} entries."));
+    }
+    sentences.extend(said(schema, "It"));
+    sentences.extend(said(&schema["items"], "Each"));
+    sentences.extend(said(&schema["additionalProperties"], "Each"));
     sentences.join(" ")
 }
 
+/// The rules as sentences: one about a field within names it in its first word.
+fn said<'a>(schema: &'a Value, subject: &'a str) -> impl Iterator<Item = String> + 'a {
+    rules_of(schema).filter_map(move |rule| {
+        let message = rule["message"].as_str()?;
+        Some(match (rule.get("fieldPath"), message.split_once(' ')) {
+            (Some(_), Some((field, rest))) if !field.ends_with(':') => format!("`{field}` {rest}."),
+            (Some(_), _) => format!("{message}."),
+            _ => format!("{subject} {message}."),
+        })
+    })
+}
+
 fn messages(schema: &Value) -> impl Iterator<Item = &str> {
-    schema["x-kubernetes-validations"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|rule| rule["message"].as_str())
+    rules_of(schema).filter_map(|rule| rule["message"].as_str())
+}
+
+fn rules_of(schema: &Value) -> impl Iterator<Item = &Value> {
+    schema["x-kubernetes-validations"].as_array().into_iter().flatten()
 }
 
 fn text(schema: &Value) -> &str {

@@ -1,6 +1,6 @@
 //! `ScimTenant`: one customer's identity provider behind an endpoint.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -41,9 +41,19 @@ use super::{Audit, Lifecycle, MembershipSpec, TenantLimits, TenantResourceType, 
         name = "Provider",
         type_ = "string",
         json_path = ".spec.identityProvider",
-        description = "How its requests are read"
+        description = "How its requests are read",
+        priority = 1
     ),
     printcolumn(name = "URL", type_ = "string", json_path = ".status.url", description = "Its SCIM base URL"),
+    printcolumn(name = "Users", type_ = "integer", json_path = ".status.users", description = "Users it has"),
+    printcolumn(name = "Groups", type_ = "integer", json_path = ".status.groups", description = "Groups it has"),
+    printcolumn(
+        name = "Last Request",
+        type_ = "date",
+        json_path = ".status.lastRequestTime",
+        description = "How long ago the identity provider last called",
+        priority = 1
+    ),
     printcolumn(
         name = "Suspended",
         type_ = "boolean",
@@ -63,7 +73,14 @@ use super::{Audit, Lifecycle, MembershipSpec, TenantLimits, TenantResourceType, 
         json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
         description = "Why it is ready or not"
     ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
+        description = "What to do",
+        priority = 1
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ScimTenantSpec {
@@ -123,7 +140,7 @@ pub struct EndpointRef {
     #[x_kube(validation = IS_OBJECT_NAME)]
     pub name: String,
     /// The namespace of the `ScimEndpoint`. Absent: the tenant's. An endpoint in another namespace must allow it
-    /// with `spec.allowedTenants.namespaces.from: All`.
+    /// with `spec.allowedTenants.namespaces`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub namespace: Option<String>,
@@ -161,6 +178,18 @@ pub struct ScimTenantStatus {
     /// The tenant's SCIM base URL, to be entered in the identity provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// The Secret, in the tenant's namespace, whose keys `url` and `token` are to be entered in the identity provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_name: Option<String>,
+    /// How many users it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub users: Option<i64>,
+    /// How many groups it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub groups: Option<i64>,
+    /// When the identity provider last called, to the minute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_request_time: Option<Time>,
     /// The `metadata.generation` this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,

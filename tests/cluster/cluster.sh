@@ -7,6 +7,7 @@
 #   cluster.sh image TAR      imports a container image (an OCI layout) on every node
 #   cluster.sh stop NAME      ends a component, such as kube-apiserver, and keeps it from starting again
 #   cluster.sh start NAME     lets it start again
+#   cluster.sh on NODE CMD... runs a command among a node's processes
 #   cluster.sh check TAR      proves `down`: up, serve.sh with the image, crash, down, and the machine is as it was
 #
 # README.md beside this file says how it is made. A node is one process tree in namespaces of its own; this script
@@ -315,7 +316,8 @@ case ${1:-} in
     down) down ;;
     stop) stop_component "$2" ;;
     start) start_component "$2" ;;
+    on) in_node "${@:2}" ;;
     check) check "$2" ;;
     image) import_image "$2" ;;
-    *) sed -n '2,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 2 ;;
+    *) sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 2 ;;
 esac

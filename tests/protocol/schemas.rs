@@ -25,7 +25,8 @@ fn served(spec: &str) -> ServerConfig {
     );
     let (objects, findings) = read(&[File { name: "m.yaml".into(), text }]);
     assert_eq!(findings, []);
-    let (compiled, findings) = compile(&objects.endpoints[0], &objects.tenants, &objects.secrets).unwrap();
+    let (compiled, findings) =
+        compile(&objects.endpoints[0], &objects.tenants, &objects.secrets, &objects.namespaces).unwrap();
     assert_eq!(findings, []);
     let compiled: ServerConfig = serde_json::from_value(serde_json::to_value(compiled).unwrap()).unwrap();
     let mut config = config();

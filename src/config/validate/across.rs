@@ -43,7 +43,7 @@ pub(super) fn check(objects: &Objects, now: Option<Timestamp>, made: Option<&str
     }
     findings.extend(credentials::rotations_that_differ(&objects.tenants));
     for endpoint in &objects.endpoints {
-        findings.extend(compile::admit(endpoint, &objects.tenants).1);
+        findings.extend(compile::admit(endpoint, &objects.tenants, &objects.namespaces).1);
     }
     findings
 }

@@ -22,7 +22,7 @@ use serde_json::Value;
 use self::suggest::nearest;
 use super::{
     findings::{self, Finding, has_errors},
-    objects::{Located, Object, Objects},
+    objects::{Located, Namespaces, Object, Objects},
     yaml::{self, Document, Source},
 };
 use crate::crd::{self, API_VERSION, GROUP, ScimEndpoint, ScimTenant};
@@ -113,6 +113,8 @@ fn read_document(document: Document, objects: &mut Objects, findings: &mut Vec<F
         objects.tenants.extend(read_resource(value, source, &mut objects.refused, findings));
     } else if api_version == "v1" && kind == "Secret" {
         objects.secrets.extend(secret::read(value, source, findings));
+    } else if api_version == "v1" && kind == "Namespace" {
+        read_namespace(value, &source, &mut objects.namespaces, findings);
     }
 }
 
@@ -137,6 +139,29 @@ fn wrong_kind(api_version: &str, kind: &str, source: &Source) -> Option<Finding>
         );
     }
     None
+}
+
+/// One `Namespace`: its labels, which an endpoint may select.
+fn read_namespace(
+    mut value: Value,
+    source: &Source,
+    namespaces: &mut Namespaces,
+    findings: &mut Vec<Finding>,
+) {
+    let mut found = Vec::new();
+    metadata::fill_nulls(&mut value);
+    let name = value["metadata"]["name"].as_str().unwrap_or("(no name)").to_owned();
+    let mut report = |path: &str, at_key: bool, finding: Finding| {
+        let place = if at_key { source.key(path) } else { source.value(path) };
+        found.push(finding.at(place).object(format!("Namespace {name}")).field(path));
+    };
+    metadata::check(&value, &mut report);
+    if !has_errors(&found) {
+        let labels = value["metadata"]["labels"].as_object().into_iter().flatten();
+        let labels = labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
+        namespaces.insert(name, labels.collect());
+    }
+    findings.append(&mut found);
 }
 
 /// One object of ours: the findings about it, and the object when it is right.

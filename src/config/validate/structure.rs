@@ -44,9 +44,11 @@ impl Walk<'_, '_> {
             "boolean" => value.is_boolean(),
             "integer" => value.is_i64() || value.is_u64(),
             "number" => value.is_number(),
+            _ if is_quantity(schema) => value.is_string() || value.is_i64() || value.is_u64(),
             _ => true,
         };
         if !right {
+            let expected = if is_quantity(schema) { "quantity" } else { expected };
             let finding =
                 Finding::error("type", format!("must be {}, not {}", article(expected), describe(value)));
             let finding = match type_hint(expected, value) {
@@ -110,6 +112,10 @@ impl Walk<'_, '_> {
     }
 
     fn object(&mut self, schema: &Value, map: &mut Map<String, Value>, path: &str) {
+        if let Some(values) = schema.get("additionalProperties") {
+            self.entries(schema, values, map, path);
+            return;
+        }
         let none = Map::new();
         let known = schema["properties"].as_object().unwrap_or(&none);
         let unknown: Vec<String> = map.keys().filter(|key| !known.contains_key(*key)).cloned().collect();
@@ -137,6 +143,17 @@ impl Walk<'_, '_> {
             if !(path.is_empty() && key == "metadata") {
                 self.value(&known[key], value, &yaml::child(path, key));
             }
+        }
+    }
+
+    /// A map, such as labels: any key, and values of one type.
+    fn entries(&mut self, schema: &Value, values: &Value, map: &mut Map<String, Value>, path: &str) {
+        let count = map.len() as u64;
+        if let Some(max) = schema["maxProperties"].as_u64().filter(|max| count > *max) {
+            self.error(path, "length", format!("must have at most {max} entries, not {count}"));
+        }
+        for (key, value) in map.iter_mut() {
+            self.value(values, value, &yaml::child(path, key));
         }
     }
 
@@ -198,6 +215,10 @@ impl Walk<'_, '_> {
 
 /// All paths under `spec` at which a field has this name.
 fn find_field(schema: &Value, name: &str, path: &str, found: &mut Vec<String>) {
+    // What is within a type of Kubernetes is too deep to be meant.
+    if path.matches('.').count() > 4 {
+        return;
+    }
     for (key, schema) in schema["properties"].as_object().into_iter().flatten() {
         if path.is_empty() && key != "spec" {
             continue;
@@ -230,6 +251,11 @@ fn required_hint(field: &str, schema: &Value) -> String {
     format!("add {field}: {}", description.split(". ").next().unwrap_or_default().trim_end_matches('.'))
 }
 
+/// A number, or text such as `500m` and `1Gi`.
+fn is_quantity(schema: &Value) -> bool {
+    schema["x-kubernetes-int-or-string"] == true
+}
+
 fn article(kind: &str) -> &'static str {
     match kind {
         "object" => "an object",
@@ -237,6 +263,7 @@ fn article(kind: &str) -> &'static str {
         "string" => "text",
         "boolean" => "true or false",
         "integer" => "a whole number",
+        "quantity" => "a whole number or text",
         _ => "a number",
     }
 }
@@ -258,7 +285,7 @@ fn type_hint(expected: &str, value: &Value) -> Option<String> {
         ("string", Value::Bool(_)) => {
             Some("quote it: y, n, yes, no, on and off are booleans in YAML".to_owned())
         }
-        ("string", Value::Number(_)) => Some(format!("quote it: \"{value}\"")),
+        ("string" | "quantity", Value::Number(_)) => Some(format!("quote it: \"{value}\"")),
         ("boolean", Value::String(text)) if matches!(text.as_str(), "true" | "false") => {
             Some("write it without quotes".to_owned())
         }
