@@ -1,25 +1,26 @@
 //! From one endpoint, its tenants and their Secrets to a [`ServerConfig`]: pure, and the same for `serve` on a folder
-//! of manifests and for a controller.
+//! of manifests, where one error refuses all, and for a controller, where each tenant has an outcome of its own.
 //!
 //! Tokens leave this file as SHA-256 digests only.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
 use super::{
-    Audit, Lifecycle, Limits, Membership, ServerConfig, TenantConfig, credentials,
+    Audit, Lifecycle, Limits, Membership, ServerConfig, TenantConfig,
+    admit::{Admission, admit, wider_limits},
+    credentials,
     findings::{Finding, has_errors},
     oauth2::{self, Algorithm},
-    objects::{Located, Namespaces, Object, Secret, SecretIndex, refers_to},
-    schemas,
+    objects::{Located, Namespaces, Object, Secret, SecretIndex},
+    schemas, validate,
 };
 use crate::{
     crd::{
-        self, Cidr, DeletionPolicy, IdentityProvider, MembershipSpec, NamespaceFrom, OnDelete, OnRecreate,
-        ScimEndpoint, ScimTenant, TenantLimits, TenantNamespaces, UnknownMembers,
+        self, Cidr, DeletionPolicy, IdentityProvider, MembershipSpec, OnDelete, OnRecreate, ScimEndpoint,
+        ScimTenant, TenantLimits, UnknownMembers,
     },
     scim::dialect::Dialect,
 };
@@ -27,37 +28,125 @@ use crate::{
 /// How long leavers are retained when `spec.lifecycle.retention` is absent: 30 days.
 const DEFAULT_RETENTION: Duration = Duration::from_hours(30 * 24);
 
-/// Compiles what the servers of `endpoint` serve, with the warnings; or gives every finding, errors among them.
-///
-/// Tenants of other endpoints are passed over.
+/// What an endpoint and its tenants come to. A tenant that is wrong does not stop the others.
+#[derive(Debug)]
+pub struct Compiled<'a> {
+    /// What is the endpoint's: the configuration without tenants. An error: nothing of it can be served.
+    pub endpoint: Result<ServerConfig, Vec<Finding>>,
+    /// The tenants that name this endpoint, oldest first.
+    pub tenants: Vec<Outcome<'a>>,
+}
+
+/// What became of one tenant.
+#[derive(Debug)]
+pub struct Outcome<'a> {
+    /// The tenant.
+    pub tenant: &'a Located<ScimTenant>,
+    /// What its servers serve, or why not.
+    pub result: Result<Arc<TenantConfig>, Refusal>,
+    /// What is probably not meant, but is no error.
+    pub warnings: Vec<Finding>,
+}
+
+/// Why a tenant is not served as written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// The endpoint does not take it, because of its namespace, its path or the number of tenants: it is not served.
+    NotAdmitted(Finding),
+    /// It belongs here, and something that it names cannot be used, such as a Secret: what was served before may be
+    /// served on.
+    Unusable(Vec<Finding>),
+}
+
+impl Refusal {
+    /// Why: at least one error.
+    #[must_use]
+    pub fn findings(&self) -> &[Finding] {
+        match self {
+            Self::NotAdmitted(finding) => std::slice::from_ref(finding),
+            Self::Unusable(findings) => findings,
+        }
+    }
+}
+
+/// Compiles what the servers of `endpoint` serve, each tenant for itself. Tenants of other endpoints are passed over.
+#[must_use]
+pub fn tenants<'a>(
+    endpoint: &Located<ScimEndpoint>,
+    tenants: &'a [Located<ScimTenant>],
+    secrets: &[Located<Secret>],
+    namespaces: &Namespaces,
+) -> Compiled<'a> {
+    let secrets = SecretIndex::new(secrets);
+    let outcomes = admit(endpoint, tenants, namespaces).into_iter().map(|Admission { tenant, refusal }| {
+        let (result, warnings) = match refusal {
+            None => one_tenant(endpoint, tenant, &secrets),
+            Some(finding) => (Err(Refusal::NotAdmitted(finding)), Vec::new()),
+        };
+        Outcome { tenant, result, warnings }
+    });
+    Compiled { endpoint: endpoint_alone(endpoint), tenants: outcomes.collect() }
+}
+
+/// As [`tenants`], all or nothing: the configuration with the warnings, or every finding, errors among them.
 pub fn compile(
     endpoint: &Located<ScimEndpoint>,
     tenants: &[Located<ScimTenant>],
     secrets: &[Located<Secret>],
     namespaces: &Namespaces,
 ) -> Result<(ServerConfig, Vec<Finding>), Vec<Finding>> {
-    let (admitted, mut findings) = admit(endpoint, tenants, namespaces);
-    let secrets = SecretIndex::new(secrets);
-    let spec = &endpoint.object.spec;
-    let mut configs = Vec::new();
-    for tenant in admitted {
-        let (tokens, found) = credentials::tokens(tenant, &secrets);
-        findings.extend(found);
-        configs.push(Arc::new(TenantConfig {
-            name: tenant.object.key(),
-            path: tenant.object.path().to_owned(),
-            identity_provider: tenant.object.spec.identity_provider.into(),
-            tokens,
-            schemas: schemas::custom(&tenant.object),
-            oauth2: oauth2::compile(tenant, &secrets, &mut findings),
-            limits: narrow(spec.limits.into(), tenant.object.spec.limits),
-            suspended: tenant.object.spec.suspended,
-            purge_on_removal: tenant.object.spec.deletion_policy == DeletionPolicy::Delete,
-            lifecycle: (&tenant.object.spec.lifecycle).into(),
-            membership: tenant.object.spec.membership.into(),
-            audit: (&tenant.object.spec.audit).into(),
-        }));
+    let compiled = self::tenants(endpoint, tenants, secrets, namespaces);
+    let (mut configs, mut findings) = (Vec::new(), Vec::new());
+    for Outcome { tenant: _, result, warnings } in compiled.tenants {
+        findings.extend(warnings);
+        match result {
+            Ok(config) => configs.push(config),
+            Err(refusal) => findings.extend_from_slice(refusal.findings()),
+        }
     }
+    match compiled.endpoint {
+        Ok(config) if !has_errors(&findings) => Ok((config.with(configs), findings)),
+        Ok(_) => Err(findings),
+        Err(found) => {
+            findings.extend(found);
+            Err(findings)
+        }
+    }
+}
+
+/// One tenant that was admitted: what is served, or why it cannot be; and the warnings.
+fn one_tenant(
+    endpoint: &Located<ScimEndpoint>,
+    tenant: &Located<ScimTenant>,
+    secrets: &SecretIndex<'_>,
+) -> (Result<Arc<TenantConfig>, Refusal>, Vec<Finding>) {
+    let (tokens, mut findings) = credentials::tokens(tenant, secrets);
+    findings.extend(validate::schemas_of(tenant));
+    findings.extend(wider_limits(endpoint, tenant));
+    let spec = &tenant.object.spec;
+    let config = TenantConfig {
+        name: tenant.object.key(),
+        path: tenant.object.path().to_owned(),
+        identity_provider: spec.identity_provider.into(),
+        tokens,
+        schemas: schemas::custom(&tenant.object),
+        oauth2: oauth2::compile(tenant, secrets, &mut findings),
+        limits: narrow(endpoint.object.spec.limits.into(), spec.limits),
+        suspended: spec.suspended,
+        purge_on_removal: spec.deletion_policy == DeletionPolicy::Delete,
+        lifecycle: (&spec.lifecycle).into(),
+        membership: spec.membership.into(),
+        audit: (&spec.audit).into(),
+    };
+    let (errors, warnings): (Vec<_>, Vec<_>) = findings.into_iter().partition(Finding::is_error);
+    let result = if errors.is_empty() { Ok(Arc::new(config)) } else { Err(Refusal::Unusable(errors)) };
+    (result, warnings)
+}
+
+/// What is the endpoint's own, without tenants.
+fn endpoint_alone(endpoint: &Located<ScimEndpoint>) -> Result<ServerConfig, Vec<Finding>> {
+    let spec = &endpoint.object.spec;
+    let mut findings = Vec::new();
     let mut cidrs = |field: &str, blocks: &[Cidr]| {
         let mut networks = Vec::new();
         for (index, block) in blocks.iter().enumerate() {
@@ -72,130 +161,16 @@ pub fn compile(
     };
     let allowed_cidrs = cidrs("allowedCIDRs", &spec.access.allowed_cidrs);
     let trusted_proxies = cidrs("trustedProxies", &spec.access.trusted_proxies);
-    if has_errors(&findings) {
+    if !findings.is_empty() {
         return Err(findings);
     }
-    configs.sort_by(|a, b| a.path.cmp(&b.path));
-    let config = ServerConfig {
+    Ok(ServerConfig {
         endpoint: endpoint.object.key(),
         host: spec.host.clone(),
         allowed_cidrs,
         trusted_proxies,
-        tenants: configs,
-    };
-    Ok((config, findings))
-}
-
-/// The tenants that an endpoint serves, oldest first, and findings about those that it does not serve as written.
-#[must_use]
-pub fn admit<'a>(
-    endpoint: &Located<ScimEndpoint>,
-    tenants: &'a [Located<ScimTenant>],
-    namespaces: &Namespaces,
-) -> (Vec<&'a Located<ScimTenant>>, Vec<Finding>) {
-    let mut findings = Vec::new();
-    let mut candidates: Vec<_> =
-        tenants.iter().filter(|tenant| refers_to(&tenant.object, &endpoint.object)).collect();
-    // In a cluster the older object keeps its path; in a folder, the one written first.
-    candidates.sort_by_key(|tenant| {
-        let created = tenant.object.metadata.creation_timestamp.as_ref().map(|time| time.0);
-        (created.is_none(), created)
-    });
-    let mut admitted = Vec::new();
-    let mut taken: HashMap<&str, &Located<ScimTenant>> = HashMap::new();
-    for tenant in candidates {
-        if let Err(finding) = allows(endpoint, &tenant.object, namespaces) {
-            findings.push(tenant.finding("spec.endpointRef.namespace", finding));
-            continue;
-        }
-        let path = tenant.object.path();
-        if let Some(first) = taken.get(path) {
-            if first.object.key() != tenant.object.key() {
-                let message = format!("the path {path:?} is already that of {}", first.id_and_place());
-                let finding =
-                    Finding::error("path-taken", message).hint("give one of them another spec.path");
-                let field = if tenant.object.spec.path.is_some() { "spec.path" } else { "metadata.name" };
-                findings.push(tenant.finding(field, finding));
-            }
-            continue;
-        }
-        if let Some(max) = endpoint.object.spec.max_tenants.filter(|max| admitted.len() >= *max as usize) {
-            let message = format!("{} takes {max} tenants, and has them", endpoint.id_and_place());
-            let finding = Finding::error("quota-exceeded", message);
-            let finding = finding.hint("raise spec.maxTenants of the endpoint, or remove a tenant");
-            findings.push(tenant.finding("spec.endpointRef.name", finding));
-            continue;
-        }
-        wider_limits(endpoint, tenant, &mut findings);
-        taken.insert(path, tenant);
-        admitted.push(tenant);
-    }
-    (admitted, findings)
-}
-
-/// Whether an endpoint takes tenants from a tenant's namespace; the finding says what it takes.
-fn allows(
-    endpoint: &Located<ScimEndpoint>,
-    tenant: &ScimTenant,
-    namespaces: &Namespaces,
-) -> Result<(), Finding> {
-    let home = endpoint.object.namespace();
-    let namespace = tenant.namespace();
-    let TenantNamespaces { from, selector } = &endpoint.object.spec.allowed_tenants.namespaces;
-    let refused = |takes: &str, hint: String| {
-        let message = format!("{} takes tenants of {takes} only", endpoint.id_and_place());
-        Err(Finding::error("namespace-not-allowed", message).hint(hint))
-    };
-    match (from, selector) {
-        (NamespaceFrom::All, _) => Ok(()),
-        (NamespaceFrom::Same, _) if home == namespace => Ok(()),
-        (NamespaceFrom::Selector, Some(selector)) => {
-            let labels = namespaces.labels(namespace);
-            if selector.matches(&labels) {
-                return Ok(());
-            }
-            if !namespaces.knows(namespace) && selector.keys().any(|key| !labels.contains_key(key)) {
-                let message = format!(
-                    "the labels of namespace {namespace} are not known: it has no Namespace manifest"
-                );
-                let hint = format!(
-                    "{} selects namespaces by their labels: add the manifest of namespace {namespace}",
-                    endpoint.id_and_place()
-                );
-                return Err(Finding::error("namespace-unknown", message).hint(hint));
-            }
-            let hint = format!(
-                "give namespace {namespace} the labels of spec.allowedTenants.namespaces.selector, or change the selector"
-            );
-            refused("the namespaces that it selects", hint)
-        }
-        (NamespaceFrom::Same | NamespaceFrom::Selector, _) => {
-            let hint = format!(
-                "set spec.allowedTenants.namespaces.from to All in the endpoint, or put the tenant in namespace {home}"
-            );
-            refused("its own namespace", hint)
-        }
-    }
-}
-
-fn wider_limits(endpoint: &Located<ScimEndpoint>, tenant: &Located<ScimTenant>, findings: &mut Vec<Finding>) {
-    let outer: Limits = endpoint.object.spec.limits.into();
-    let TenantLimits { max_body_bytes, max_bulk_operations, max_bulk_payload_bytes, max_page_size } =
-        tenant.object.spec.limits;
-    let limits = [
-        ("maxBodyBytes", max_body_bytes, outer.max_body_bytes),
-        ("maxBulkOperations", max_bulk_operations.map(Into::into), outer.max_bulk_operations.into()),
-        ("maxBulkPayloadBytes", max_bulk_payload_bytes, outer.max_bulk_payload_bytes),
-        ("maxPageSize", max_page_size.map(Into::into), outer.max_page_size.into()),
-    ];
-    for (field, inner, outer) in limits {
-        if let Some(inner) = inner.filter(|inner| *inner > outer) {
-            let message = format!("{inner} has no effect: {} allows {outer}", endpoint.id_and_place());
-            let finding =
-                Finding::warning("limit-too-wide", message).hint("raise the endpoint's limit, or lower this");
-            findings.push(tenant.finding(&format!("spec.limits.{field}"), finding));
-        }
-    }
+        tenants: Vec::new(),
+    })
 }
 
 /// The endpoint's limits, narrowed by a tenant's.
@@ -284,6 +259,7 @@ mod tests {
     use crate::config::{
         objects::Objects,
         validate::{File, read},
+        yaml::Source,
     };
 
     // Name and namespace differ from those of the quickstart, so that nothing matches by chance.
@@ -473,17 +449,48 @@ spec:
     }
 
     #[test]
-    fn older_tenant_keeps_the_path() {
-        let text = [ENDPOINT, &tenant("young", "path: one"), &tenant("old", "path: one")].concat();
-        let mut objects = objects(&text);
-        for (tenant, created) in
-            objects.tenants.iter_mut().zip(["2026-02-01T00:00:00Z", "2026-01-01T00:00:00Z"])
-        {
-            tenant.object.metadata.creation_timestamp = serde_json::from_value(created.into()).unwrap();
-        }
-        let (admitted, findings) = admit(&objects.endpoints[0], &objects.tenants, &objects.namespaces);
-        assert_eq!(admitted.iter().map(|tenant| tenant.object.name()).collect::<Vec<_>>(), ["old"]);
-        assert_eq!(findings[0].object.as_deref(), Some("ScimTenant platform/young"));
+    fn tenant_that_is_wrong_does_not_stop_the_others() {
+        let text = [
+            ENDPOINT,
+            &tenant("acme", ""),
+            &tenant("broken", "limits: {maxPageSize: 1000}"),
+            &tenant("late", "path: acme"),
+            &secret("acme-scim-token", "token", "short"),
+        ]
+        .concat();
+        let Objects { endpoints, tenants, secrets, namespaces, .. } = objects(&text);
+        let compiled = super::tenants(&endpoints[0], &tenants, &secrets, &namespaces);
+        assert_eq!(compiled.endpoint.unwrap().tenants, []);
+        let shown: Vec<_> = compiled
+            .tenants
+            .iter()
+            .map(|Outcome { tenant, result, warnings }| {
+                let result = match result {
+                    Ok(config) => format!("serves {}", config.path),
+                    Err(Refusal::NotAdmitted(finding)) => format!("not admitted: {}", finding.code),
+                    Err(Refusal::Unusable(findings)) => format!("unusable: {}", findings[0].code),
+                };
+                let warnings: Vec<_> = warnings.iter().map(|warning| warning.code).collect();
+                format!("{}: {result}; warnings: {}", tenant.object.name(), warnings.join(" "))
+            })
+            .collect();
+        insta::assert_snapshot!(shown.join("\n"), @r"
+        acme: serves acme; warnings: token-short
+        broken: unusable: secret-missing; warnings: limit-too-wide
+        late: not admitted: path-taken; warnings: 
+        ");
+    }
+
+    #[test]
+    fn missing_secret_of_a_cluster_is_not_to_be_added_to_a_folder() {
+        let mut objects = objects(&[ENDPOINT, &tenant("acme", "")].concat());
+        objects.tenants[0].source = Source::default();
+        let findings =
+            compile(&objects.endpoints[0], &objects.tenants, &[], &objects.namespaces).unwrap_err();
+        insta::assert_snapshot!(findings[0], @r"
+        error: ScimTenant platform/acme: spec.authentication.bearer.secretName: there is no Secret platform/acme-scim-token
+          hint: create the Secret, or name one that is there
+        ");
     }
 
     #[test]

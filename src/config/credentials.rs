@@ -216,7 +216,7 @@ fn digest(
     let namespace = tenant.object.namespace();
     let Some(found) = secrets.get(namespace, secret) else {
         let finding = Finding::error("secret-missing", format!("there is no Secret {namespace}/{secret}"));
-        return Err(tenant.finding(field, finding.hint("add its manifest to the folder")).into());
+        return Err(tenant.finding(field, finding.hint(tenant.how_to_add("Secret"))).into());
     };
     let Some(value) = found.object.data.get(key) else {
         let message = format!("{} has no key {key:?}", found.id_and_place());

@@ -85,7 +85,7 @@ impl Made {
         if let Some(rotation) = rotation_of(&tenant.object) {
             self.wait_until(plan(now, tokens::state(&secret), Some(rotation)).next);
         }
-        secrets.push(Located { object: secret, source: Source::default() });
+        secrets.push(Located { object: secret.into(), source: Source::default() });
         Ok(())
     }
 
@@ -114,7 +114,7 @@ impl Made {
                 Ok((prepared, changed)) => {
                     self.prepared.push(prepared);
                     for known in secrets.iter_mut().filter(|known| known.object.key() == changed.key()) {
-                        known.object = changed.clone();
+                        known.object = changed.clone().into();
                     }
                     state = write.state;
                 }

@@ -14,7 +14,8 @@ use jiff::Timestamp;
 
 use super::{
     ServerConfig,
-    compile::{admit, compile},
+    admit::admit,
+    compile::compile,
     findings::{self, Finding, has_errors},
     made::Made,
     objects::{Located, Object, Objects},
@@ -171,7 +172,9 @@ pub(super) fn load_files(options: &Options, files: &[File], now: Timestamp) -> R
         return Err(LoadError::Findings(findings));
     }
     let endpoint = choose(options, &objects)?;
-    let (tenants, _) = admit(endpoint, &objects.tenants, &objects.namespaces);
+    let admitted = admit(endpoint, &objects.tenants, &objects.namespaces).into_iter();
+    let tenants: Vec<_> =
+        admitted.filter(|admission| admission.refusal.is_none()).map(|admission| admission.tenant).collect();
     let mut secrets = objects.secrets.clone();
     let made = Made::make(&options.data, now, &tenants, &objects, &mut secrets)?;
     let (config, _) =

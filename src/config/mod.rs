@@ -6,6 +6,7 @@
 //! A controller writes it and pods of another version read it ([`shards`]): a field that comes later has a default and
 //! is passed over by whoever does not know it. One that must not be passed over raises [`shards::FORMAT`].
 
+pub mod admit;
 pub mod compile;
 mod credentials;
 pub mod digest;
@@ -48,6 +49,16 @@ pub struct ServerConfig {
     pub trusted_proxies: Vec<IpNet>,
     /// The tenants, ordered by path.
     pub tenants: Vec<Arc<TenantConfig>>,
+}
+
+impl ServerConfig {
+    /// This configuration with these tenants, in any order.
+    #[must_use]
+    pub fn with(mut self, mut tenants: Vec<Arc<TenantConfig>>) -> Self {
+        tenants.sort_by(|a, b| a.path.cmp(&b.path));
+        self.tenants = tenants;
+        self
+    }
 }
 
 /// One tenant.

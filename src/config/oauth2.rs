@@ -338,7 +338,7 @@ fn secret<'a>(
         Finding::error("secret-key-missing", message).hint(hint)
     } else {
         Finding::error("secret-missing", format!("there is no Secret {namespace}/{name}"))
-            .hint("add its manifest to the folder")
+            .hint(tenant.how_to_add("Secret"))
     };
     findings.push(tenant.finding(field, finding));
     None

@@ -1,6 +1,7 @@
 //! The objects of a set of manifests, typed, each with where it was written.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -14,8 +15,8 @@ use crate::crd::{ScimEndpoint, ScimTenant};
 /// An object and where it was written.
 #[derive(Debug, Clone)]
 pub struct Located<T> {
-    /// The object.
-    pub object: T,
+    /// The object; shared, as whoever watches a cluster has it already.
+    pub object: Arc<T>,
     /// Where its parts are; the default when it did not come from a file.
     pub source: Source,
 }
@@ -143,6 +144,15 @@ impl<T: Object> Located<T> {
         match self.place("metadata.name") {
             Some(place) => format!("{} ({place})", self.id()),
             None => self.id(),
+        }
+    }
+
+    /// What to do about an object that this one names and that is not there.
+    #[must_use]
+    pub fn how_to_add(&self, kind: &str) -> String {
+        match self.place("metadata.name") {
+            Some(_) => "add its manifest to the folder".to_owned(),
+            None => format!("create the {kind}, or name one that is there"),
         }
     }
 

@@ -175,10 +175,9 @@ pub fn decode_shard(bytes: &[u8]) -> io::Result<Vec<Arc<TenantConfig>>> {
 impl Head {
     /// The configuration of this head and all tenants of its shards, in any order.
     #[must_use]
-    pub fn with(self, mut tenants: Vec<Arc<TenantConfig>>) -> ServerConfig {
-        tenants.sort_by(|a, b| a.path.cmp(&b.path));
+    pub fn with(self, tenants: Vec<Arc<TenantConfig>>) -> ServerConfig {
         let Self { format: _, endpoint, host, allowed_cidrs, trusted_proxies, shards: _ } = self;
-        ServerConfig { endpoint, host, allowed_cidrs, trusted_proxies, tenants }
+        ServerConfig { endpoint, host, allowed_cidrs, trusted_proxies, tenants: Vec::new() }.with(tenants)
     }
 }
 

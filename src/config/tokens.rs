@@ -193,7 +193,7 @@ mod tests {
     fn read_back(text: &str) -> Secret {
         let (objects, findings) = read(&[File { name: "m.yaml".to_owned(), text: text.to_owned() }]);
         assert_eq!(findings, []);
-        objects.secrets[0].object.clone()
+        Secret::clone(&objects.secrets[0].object)
     }
 
     #[test]

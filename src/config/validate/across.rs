@@ -6,7 +6,8 @@ use jiff::Timestamp;
 
 use crate::{
     config::{
-        compile, credentials,
+        admit::{Admission, admit, wider_limits},
+        credentials,
         findings::Finding,
         oauth2,
         objects::{Located, Object, Objects, SecretIndex},
@@ -43,7 +44,12 @@ pub(super) fn check(objects: &Objects, now: Option<Timestamp>, made: Option<&str
     }
     findings.extend(credentials::rotations_that_differ(&objects.tenants));
     for endpoint in &objects.endpoints {
-        findings.extend(compile::admit(endpoint, &objects.tenants, &objects.namespaces).1);
+        for Admission { tenant, refusal } in admit(endpoint, &objects.tenants, &objects.namespaces) {
+            match refusal {
+                None => findings.extend(wider_limits(endpoint, tenant)),
+                Some(finding) => findings.push(finding),
+            }
+        }
     }
     findings
 }

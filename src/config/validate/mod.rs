@@ -71,6 +71,12 @@ pub fn across(objects: &Objects, made: Option<&str>) -> Vec<Finding> {
     across::check(objects, None, made)
 }
 
+/// What is wrong with a tenant's schemas that no rule of the custom resource can tell.
+#[must_use]
+pub(super) fn schemas_of(tenant: &Located<ScimTenant>) -> Vec<Finding> {
+    schemas::check(tenant)
+}
+
 fn read_document(document: Document, objects: &mut Objects, findings: &mut Vec<Finding>) {
     let Document { value, source } = document;
     let Some(map) = value.as_object() else {
@@ -192,7 +198,7 @@ fn read_resource<T: Object + DeserializeOwned>(
         refused.insert(object);
         return None;
     }
-    match serde_json::from_value(value) {
+    match serde_json::from_value(value).map(std::sync::Arc::new) {
         Ok(typed) => Some(Located { object: typed, source }),
         Err(error) => {
             let finding = Finding::error("unreadable", format!("cannot be read: {error}"));

@@ -57,7 +57,7 @@ pub(super) fn read(mut value: Value, source: Source, findings: &mut Vec<Finding>
         return None;
     }
     let metadata = serde_json::from_value(value["metadata"].clone()).ok()?;
-    Some(Located { object: Secret { metadata, data }, source })
+    Some(Located { object: Secret { metadata, data }.into(), source })
 }
 
 type Decode = fn(&Value) -> Result<Vec<u8>, Box<Finding>>;
