@@ -5,6 +5,7 @@
 //! [`leader`] election; the others keep their caches warm.
 
 mod admin;
+pub mod build;
 mod cache;
 mod cluster;
 mod failure;
@@ -12,8 +13,10 @@ mod key;
 mod kinds;
 mod leader;
 mod metrics;
+pub mod names;
 mod queue;
 mod run;
+pub mod validate;
 mod watch;
 
 pub use run::{Options, StartError, run};

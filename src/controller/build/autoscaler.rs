@@ -1,0 +1,40 @@
+//! The `HorizontalPodAutoscaler` of `spec.server.autoscaling`.
+
+use k8s_openapi::api::autoscaling::v2::{
+    CrossVersionObjectReference, HorizontalPodAutoscaler, HorizontalPodAutoscalerSpec, MetricSpec,
+    MetricTarget, ResourceMetricSource,
+};
+
+use super::metadata;
+use crate::{controller::validate::ValidatedEndpoint, crd::Autoscaling};
+
+pub(super) fn autoscaler(endpoint: &ValidatedEndpoint) -> Option<HorizontalPodAutoscaler> {
+    let Autoscaling { min_replicas, max_replicas, target_cpu_utilization } = endpoint.server.autoscaling?;
+    let name = endpoint.names().workload();
+    Some(HorizontalPodAutoscaler {
+        metadata: metadata(endpoint, name.clone()),
+        spec: HorizontalPodAutoscalerSpec {
+            scale_target_ref: CrossVersionObjectReference {
+                api_version: Some("apps/v1".to_owned()),
+                kind: "Deployment".to_owned(),
+                name,
+            },
+            min_replicas: Some(min_replicas),
+            max_replicas,
+            metrics: Some(vec![MetricSpec {
+                type_: "Resource".to_owned(),
+                resource: Some(ResourceMetricSource {
+                    name: "cpu".to_owned(),
+                    target: MetricTarget {
+                        type_: "Utilization".to_owned(),
+                        average_utilization: Some(target_cpu_utilization),
+                        ..MetricTarget::default()
+                    },
+                }),
+                ..MetricSpec::default()
+            }]),
+            behavior: None,
+        },
+        status: None,
+    })
+}

@@ -1,0 +1,51 @@
+//! The `Certificate` of `spec.tls.issuerRef`, with the few fields of cert-manager's type that we write.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Serialize;
+
+use super::metadata;
+use crate::{controller::validate::ValidatedEndpoint, crd::IssuerRef};
+
+/// `cert-manager.io/v1` `Certificate`.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Certificate {
+    api_version: &'static str,
+    kind: &'static str,
+    metadata: ObjectMeta,
+    spec: CertificateSpec,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CertificateSpec {
+    secret_name: String,
+    dns_names: Vec<String>,
+    issuer_ref: IssuerRef,
+    private_key: PrivateKey,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PrivateKey {
+    algorithm: &'static str,
+    size: u16,
+    rotation_policy: &'static str,
+}
+
+pub(super) fn certificate(endpoint: &ValidatedEndpoint) -> Option<Certificate> {
+    let certificate = endpoint.certificate.as_ref()?;
+    let issuer_ref = certificate.issuer.clone()?;
+    Some(Certificate {
+        api_version: "cert-manager.io/v1",
+        kind: "Certificate",
+        metadata: metadata(endpoint, endpoint.names().certificate()),
+        spec: CertificateSpec {
+            secret_name: certificate.secret_name.clone(),
+            dns_names: certificate.dns_names.clone(),
+            issuer_ref,
+            // A handshake costs a tenth of one with RSA, and a renewal makes a new key.
+            private_key: PrivateKey { algorithm: "ECDSA", size: 256, rotation_policy: "Always" },
+        },
+    })
+}

@@ -1,0 +1,64 @@
+//! The Secret with what an identity provider is to be told: where, and with which token. It is made once; from then on
+//! only a rotation of a token that we made changes it.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    ByteString,
+    api::core::v1::Secret,
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
+};
+use kube::Resource as _;
+
+use crate::{
+    config::objects::Object as _,
+    controller::names::MANAGED_BY,
+    crd::{API_VERSION, ISSUED_AT_ANNOTATION, ScimTenant, TOKEN_KEY},
+};
+
+/// The key with the tenant's SCIM base URL.
+pub const URL_KEY: &str = "url";
+
+/// What goes into new credentials.
+pub struct NewCredentials<'a> {
+    /// The tenant's SCIM base URL; none when it is not known yet.
+    pub url: Option<&'a str>,
+    /// The token.
+    pub token: &'a str,
+    /// When the token was made (RFC 3339); it says that the token is ours.
+    pub issued_at: Option<&'a str>,
+}
+
+/// The credentials of a tenant that has none; nothing when it has no bearer token at all.
+#[must_use]
+pub fn credentials(tenant: &ScimTenant, new: &NewCredentials<'_>) -> Option<Secret> {
+    let NewCredentials { url, token, issued_at } = new;
+    let bytes = |text: &str| ByteString(text.as_bytes().to_vec());
+    let mut data = BTreeMap::from([(TOKEN_KEY.to_owned(), bytes(token))]);
+    data.extend(url.map(|url| (URL_KEY.to_owned(), bytes(url))));
+    let owner = tenant.metadata.uid.clone().map(|uid| OwnerReference {
+        api_version: API_VERSION.to_owned(),
+        kind: ScimTenant::kind(&()).into_owned(),
+        name: tenant.name().to_owned(),
+        uid,
+        controller: Some(true),
+        block_owner_deletion: Some(true),
+    });
+    Some(Secret {
+        metadata: ObjectMeta {
+            name: Some(tenant.token_secret()?),
+            namespace: Some(tenant.namespace().to_owned()),
+            labels: Some(BTreeMap::from([
+                ("app.kubernetes.io/managed-by".to_owned(), MANAGED_BY.to_owned()),
+                ("scim-operator.io/tenant".to_owned(), tenant.name().to_owned()),
+            ])),
+            annotations: issued_at
+                .map(|time| BTreeMap::from([(ISSUED_AT_ANNOTATION.to_owned(), time.to_owned())])),
+            owner_references: owner.map(|owner| vec![owner]),
+            ..ObjectMeta::default()
+        },
+        data: Some(data),
+        type_: Some("Opaque".to_owned()),
+        ..Secret::default()
+    })
+}

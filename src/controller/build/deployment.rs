@@ -1,0 +1,245 @@
+//! The Deployment of the pods that serve. It does not change when tenants do: pods follow their configuration.
+//!
+//! The pods fulfil the restricted Pod Security Standard. A container's command line is a contract with `serve`.
+
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
+        core::v1::{
+            Capabilities, Container, ContainerPort, HTTPGetAction, Lifecycle, LifecycleHandler,
+            LocalObjectReference, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements,
+            SeccompProfile, SecurityContext, SleepAction, TopologySpreadConstraint,
+        },
+    },
+    apimachinery::pkg::{
+        api::resource::Quantity,
+        apis::meta::v1::{LabelSelector, ObjectMeta},
+        util::intstr::IntOrString,
+    },
+};
+
+use super::{metadata, mounts};
+use crate::controller::validate::ValidatedEndpoint;
+
+/// The name of the admin port.
+pub(super) const ADMIN: &str = "admin";
+/// The admin port of a pod: `/livez`, `/readyz`, `/metrics`, `/configuration`.
+pub const ADMIN_PORT: u16 = 9090;
+const HTTP_PORT: u16 = 8080;
+const HTTPS_PORT: u16 = 8443;
+
+/// The user of our image. Named here too, as images that people make of it may forget.
+const USER: i64 = 65_532;
+
+/// Seconds that a pod serves on as if nothing were, when it is to stop: proxies everywhere must have heard of it.
+const LOOK_AWAY_SECONDS: i64 = 5;
+/// Seconds that `serve` may take from SIGTERM to its end: requests under way may take 30, and a few for the rest.
+const STOP_SECONDS: i64 = 35;
+
+/// The name of the port on which a pod takes requests: that of the scheme.
+pub(super) fn scheme(endpoint: &ValidatedEndpoint) -> &'static str {
+    if endpoint.pods_serve_tls { "https" } else { "http" }
+}
+
+pub(super) fn deployment(endpoint: &ValidatedEndpoint) -> Deployment {
+    let names = endpoint.names();
+    let server = &endpoint.server;
+    let mut labels = server.pod_labels.0.clone();
+    labels.extend(names.labels());
+    let annotations = &server.pod_annotations;
+    Deployment {
+        metadata: metadata(endpoint, names.workload()),
+        spec: Some(DeploymentSpec {
+            // An autoscaler owns the number.
+            replicas: endpoint.replicas(),
+            revision_history_limit: Some(3),
+            selector: LabelSelector { match_labels: Some(names.selector()), ..LabelSelector::default() },
+            strategy: Some(strategy(endpoint)),
+            template: PodTemplateSpec {
+                metadata: Some(ObjectMeta {
+                    labels: Some(labels),
+                    annotations: (!annotations.is_empty()).then(|| annotations.0.clone()),
+                    ..ObjectMeta::default()
+                }),
+                spec: Some(pod(endpoint)),
+            },
+            ..DeploymentSpec::default()
+        }),
+        status: None,
+    }
+}
+
+fn strategy(endpoint: &ValidatedEndpoint) -> DeploymentStrategy {
+    if endpoint.holds_volume() {
+        // The next pod cannot have the volume before the last has gone.
+        return DeploymentStrategy { type_: Some("Recreate".to_owned()), rolling_update: None };
+    }
+    DeploymentStrategy {
+        type_: Some("RollingUpdate".to_owned()),
+        rolling_update: Some(RollingUpdateDeployment {
+            max_unavailable: Some(IntOrString::Int(0)),
+            max_surge: Some(IntOrString::String("25%".to_owned())),
+        }),
+    }
+}
+
+fn pod(endpoint: &ValidatedEndpoint) -> PodSpec {
+    let server = &endpoint.server;
+    let pull_secrets = server.image_pull_secrets.iter();
+    PodSpec {
+        service_account_name: Some(endpoint.names().workload()),
+        // The one token that is needed is mounted by name.
+        automount_service_account_token: Some(false),
+        enable_service_links: Some(false),
+        image_pull_secrets: some(
+            pull_secrets.map(|secret| LocalObjectReference { name: secret.name.clone() }).collect(),
+        ),
+        containers: vec![container(endpoint)],
+        volumes: Some(mounts::volumes(endpoint)),
+        security_context: Some(PodSecurityContext {
+            run_as_non_root: Some(true),
+            run_as_user: Some(USER),
+            run_as_group: Some(USER),
+            fs_group: Some(USER),
+            // Changing the owner of every file takes long on a large volume.
+            fs_group_change_policy: Some("OnRootMismatch".to_owned()),
+            seccomp_profile: Some(SeccompProfile {
+                type_: "RuntimeDefault".to_owned(),
+                localhost_profile: None,
+            }),
+            ..PodSecurityContext::default()
+        }),
+        termination_grace_period_seconds: Some(look_away(endpoint).unwrap_or(0) + STOP_SECONDS),
+        node_selector: (!server.node_selector.is_empty()).then(|| server.node_selector.0.clone()),
+        tolerations: some(server.tolerations.clone()),
+        affinity: server.affinity.clone(),
+        topology_spread_constraints: spread(endpoint),
+        priority_class_name: server.priority_class_name.clone(),
+        ..PodSpec::default()
+    }
+}
+
+fn container(endpoint: &ValidatedEndpoint) -> Container {
+    let port = |name: &str, port: u16| ContainerPort {
+        name: Some(name.to_owned()),
+        container_port: port.into(),
+        protocol: Some("TCP".to_owned()),
+        ..ContainerPort::default()
+    };
+    let number = if endpoint.pods_serve_tls { HTTPS_PORT } else { HTTP_PORT };
+    Container {
+        name: "server".to_owned(),
+        image: Some(endpoint.image.clone()),
+        image_pull_policy: endpoint.image_pull_policy.map(|policy| policy.as_str().to_owned()),
+        args: Some(arguments(endpoint)),
+        ports: Some(vec![port(scheme(endpoint), number), port(ADMIN, ADMIN_PORT)]),
+        resources: Some(endpoint.server.resources.clone().unwrap_or_else(resources)),
+        // Opening a large database, and building the index of a new attribute, may take minutes.
+        startup_probe: Some(Probe {
+            failure_threshold: Some(600),
+            period_seconds: Some(1),
+            ..probe("/livez")
+        }),
+        liveness_probe: Some(Probe {
+            failure_threshold: Some(3),
+            period_seconds: Some(10),
+            ..probe("/livez")
+        }),
+        readiness_probe: Some(Probe {
+            failure_threshold: Some(2),
+            period_seconds: Some(2),
+            ..probe("/readyz")
+        }),
+        lifecycle: look_away(endpoint).map(|seconds| Lifecycle {
+            // The image has no shell.
+            pre_stop: Some(LifecycleHandler {
+                sleep: Some(SleepAction { seconds }),
+                ..LifecycleHandler::default()
+            }),
+            ..Lifecycle::default()
+        }),
+        security_context: Some(SecurityContext {
+            allow_privilege_escalation: Some(false),
+            read_only_root_filesystem: Some(true),
+            capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
+            ..SecurityContext::default()
+        }),
+        volume_mounts: Some(mounts::mounts(endpoint)),
+        ..Container::default()
+    }
+}
+
+/// The command line of `serve`.
+fn arguments(endpoint: &ValidatedEndpoint) -> Vec<String> {
+    let mut arguments = vec![
+        "serve".to_owned(),
+        format!("--config={}", mounts::CONFIG),
+        format!("--config-secret={}/{}", endpoint.namespace, endpoint.names().config()),
+        format!("--data={}", mounts::DATA),
+        format!("--admin=0.0.0.0:{ADMIN_PORT}"),
+    ];
+    if endpoint.pods_serve_tls {
+        // Nothing is in the clear outside the pod.
+        arguments.push(format!("--listen=127.0.0.1:{HTTP_PORT}"));
+        arguments.push(format!("--tls-listen=0.0.0.0:{HTTPS_PORT}"));
+        arguments.push(format!("--tls={}", mounts::TLS));
+    } else {
+        arguments.push(format!("--listen=0.0.0.0:{HTTP_PORT}"));
+    }
+    arguments
+}
+
+fn probe(path: &str) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(path.to_owned()),
+            port: IntOrString::String(ADMIN.to_owned()),
+            ..HTTPGetAction::default()
+        }),
+        timeout_seconds: Some(5),
+        ..Probe::default()
+    }
+}
+
+/// What a pod asks for when nobody says: an autoscaler measures against it, and a quota wants it.
+fn resources() -> ResourceRequirements {
+    let requests = [("cpu", "100m"), ("memory", "128Mi")];
+    let requests = requests.map(|(name, amount)| (name.to_owned(), Quantity(amount.to_owned())));
+    ResourceRequirements { requests: Some(requests.into()), ..ResourceRequirements::default() }
+}
+
+/// None for a pod that has no other to take over: it would only be gone for longer.
+fn look_away(endpoint: &ValidatedEndpoint) -> Option<i64> {
+    (!endpoint.holds_volume()).then_some(LOOK_AWAY_SECONDS)
+}
+
+/// Evenly over nodes and zones unless something else is asked for; each wish counts the pods of one rollout.
+fn spread(endpoint: &ValidatedEndpoint) -> Option<Vec<TopologySpreadConstraint>> {
+    let selector =
+        LabelSelector { match_labels: Some(endpoint.names().selector()), ..LabelSelector::default() };
+    if let Some(constraints) = &endpoint.server.topology_spread_constraints {
+        let constraints = constraints.iter().cloned().map(|constraint| TopologySpreadConstraint {
+            label_selector: constraint.label_selector.or_else(|| Some(selector.clone())),
+            ..constraint
+        });
+        return some(constraints.collect());
+    }
+    if endpoint.replicas() == Some(1) {
+        return None;
+    }
+    let keys = ["kubernetes.io/hostname", "topology.kubernetes.io/zone"];
+    let constraints = keys.map(|key| TopologySpreadConstraint {
+        max_skew: 1,
+        topology_key: key.to_owned(),
+        when_unsatisfiable: "ScheduleAnyway".to_owned(),
+        label_selector: Some(selector.clone()),
+        match_label_keys: Some(vec!["pod-template-hash".to_owned()]),
+        ..TopologySpreadConstraint::default()
+    });
+    Some(constraints.into())
+}
+
+/// An empty list is an absent one.
+fn some<T>(items: Vec<T>) -> Option<Vec<T>> {
+    (!items.is_empty()).then_some(items)
+}

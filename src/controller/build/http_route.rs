@@ -1,0 +1,130 @@
+//! The `HTTPRoute` objects of `spec.exposure.gateway`, with the few fields of the Gateway API's type that we write.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Serialize;
+
+use super::{
+    metadata,
+    routes::{self, Path},
+    service,
+};
+use crate::{
+    controller::validate::ValidatedEndpoint,
+    crd::{GatewayExposure, ParentRef},
+};
+
+/// Matches of one rule at most.
+const MAX_MATCHES: usize = 64;
+
+/// `gateway.networking.k8s.io/v1` `HTTPRoute`.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct HttpRoute {
+    api_version: &'static str,
+    kind: &'static str,
+    metadata: ObjectMeta,
+    spec: HttpRouteSpec,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct HttpRouteSpec {
+    parent_refs: Vec<RouteParent>,
+    hostnames: Vec<String>,
+    rules: Vec<Rule>,
+}
+
+/// A Gateway. The kind and group are what an API server fills in, so that it finds nothing to add.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RouteParent {
+    group: &'static str,
+    kind: &'static str,
+    #[serde(flatten)]
+    parent: ParentRef,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Rule {
+    matches: Vec<Match>,
+    backend_refs: Vec<BackendRef>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Match {
+    path: PathMatch,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct PathMatch {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    value: String,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct BackendRef {
+    group: &'static str,
+    kind: &'static str,
+    name: String,
+    port: i32,
+    weight: i32,
+}
+
+pub(super) fn http_routes(
+    endpoint: &ValidatedEndpoint,
+    host: &str,
+    exposure: &GatewayExposure,
+) -> Vec<HttpRoute> {
+    let routes = routes::routes(endpoint).into_iter();
+    routes.map(|(bits, paths)| http_route(endpoint, host, exposure, &bits, &paths)).collect()
+}
+
+fn http_route(
+    endpoint: &ValidatedEndpoint,
+    host: &str,
+    exposure: &GatewayExposure,
+    bits: &str,
+    paths: &[Path],
+) -> HttpRoute {
+    let names = endpoint.names();
+    let backend = BackendRef {
+        group: "",
+        kind: "Service",
+        name: names.workload(),
+        port: service::port(endpoint),
+        weight: 1,
+    };
+    let rules = paths.chunks(MAX_MATCHES).map(|paths| Rule {
+        matches: paths.iter().map(path_match).collect(),
+        backend_refs: vec![backend.clone()],
+    });
+    let parents = exposure.parent_refs.iter().map(|parent| RouteParent {
+        group: "gateway.networking.k8s.io",
+        kind: "Gateway",
+        parent: parent.clone(),
+    });
+    let mut metadata = metadata(endpoint, names.route(bits));
+    let labels = metadata.labels.get_or_insert_default();
+    for (label, value) in &exposure.labels.0 {
+        labels.entry(label.clone()).or_insert_with(|| value.clone());
+    }
+    let annotations = &exposure.annotations;
+    metadata.annotations = (!annotations.is_empty()).then(|| annotations.0.clone());
+    HttpRoute {
+        api_version: "gateway.networking.k8s.io/v1",
+        kind: "HTTPRoute",
+        metadata,
+        spec: HttpRouteSpec {
+            parent_refs: parents.collect(),
+            hostnames: vec![host.to_owned()],
+            rules: rules.collect(),
+        },
+    }
+}
+
+fn path_match(Path { path, exact }: &Path) -> Match {
+    let kind = if *exact { "Exact" } else { "PathPrefix" };
+    Match { path: PathMatch { kind, value: path.clone() } }
+}

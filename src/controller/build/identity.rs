@@ -1,0 +1,54 @@
+//! The identity of the pods, and what it may do: read the Secrets of their own configuration. A pod faces the internet,
+//! so whoever takes one over has nothing else.
+
+use k8s_openapi::api::{
+    core::v1::ServiceAccount,
+    rbac::v1::{PolicyRule, Role, RoleBinding, RoleRef, Subject},
+};
+
+use super::metadata;
+use crate::{config::shards::SHARDS, controller::validate::ValidatedEndpoint};
+
+pub(super) fn service_account(endpoint: &ValidatedEndpoint) -> ServiceAccount {
+    ServiceAccount {
+        metadata: metadata(endpoint, endpoint.names().workload()),
+        // The Deployment mounts the one token that is needed.
+        automount_service_account_token: Some(false),
+        ..ServiceAccount::default()
+    }
+}
+
+/// `watch` is for the head; a shard is read when the head says that it changed. There is no `list`: it would show the
+/// names of other Secrets.
+pub(super) fn role(endpoint: &ValidatedEndpoint) -> Role {
+    let names = endpoint.names();
+    let shards = (0..SHARDS).map(|shard| names.config_shard(shard));
+    Role {
+        metadata: metadata(endpoint, names.workload()),
+        rules: Some(vec![PolicyRule {
+            api_groups: Some(vec![String::new()]),
+            resources: Some(vec!["secrets".to_owned()]),
+            resource_names: Some(std::iter::once(names.config()).chain(shards).collect()),
+            verbs: vec!["get".to_owned(), "watch".to_owned()],
+            ..PolicyRule::default()
+        }]),
+    }
+}
+
+pub(super) fn role_binding(endpoint: &ValidatedEndpoint) -> RoleBinding {
+    let name = endpoint.names().workload();
+    RoleBinding {
+        metadata: metadata(endpoint, name.clone()),
+        role_ref: RoleRef {
+            api_group: Some("rbac.authorization.k8s.io".to_owned()),
+            kind: "Role".to_owned(),
+            name: name.clone(),
+        },
+        subjects: Some(vec![Subject {
+            kind: "ServiceAccount".to_owned(),
+            name,
+            namespace: Some(endpoint.namespace.clone()),
+            ..Subject::default()
+        }]),
+    }
+}

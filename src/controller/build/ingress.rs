@@ -1,0 +1,78 @@
+//! The `Ingress` objects of `spec.exposure.ingress`.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::networking::v1::{
+    HTTPIngressPath, HTTPIngressRuleValue, Ingress, IngressBackend, IngressRule, IngressServiceBackend,
+    IngressSpec, IngressTLS, ServiceBackendPort,
+};
+
+use super::{
+    metadata,
+    routes::{self, Path},
+    service,
+};
+use crate::{controller::validate::ValidatedEndpoint, crd::IngressExposure};
+
+/// How ingress-nginx is told to speak TLS to the pods; Traefik sees it by the port of the Service.
+const NGINX_PROTOCOL: &str = "nginx.ingress.kubernetes.io/backend-protocol";
+
+pub(super) fn ingresses(
+    endpoint: &ValidatedEndpoint,
+    host: &str,
+    exposure: &IngressExposure,
+) -> Vec<Ingress> {
+    let routes = routes::routes(endpoint).into_iter();
+    routes.map(|(bits, paths)| ingress(endpoint, host, exposure, &bits, &paths)).collect()
+}
+
+fn ingress(
+    endpoint: &ValidatedEndpoint,
+    host: &str,
+    exposure: &IngressExposure,
+    bits: &str,
+    paths: &[Path],
+) -> Ingress {
+    let names = endpoint.names();
+    let backend = IngressBackend {
+        service: Some(IngressServiceBackend {
+            name: names.workload(),
+            port: Some(ServiceBackendPort { number: Some(service::port(endpoint)), name: None }),
+        }),
+        resource: None,
+    };
+    let paths = paths.iter().map(|Path { path, exact }| HTTPIngressPath {
+        path: Some(path.clone()),
+        path_type: if *exact { "Exact" } else { "Prefix" }.to_owned(),
+        backend: backend.clone(),
+    });
+    let mut annotations = BTreeMap::new();
+    if endpoint.pods_serve_tls {
+        annotations.insert(NGINX_PROTOCOL.to_owned(), "HTTPS".to_owned());
+    }
+    annotations.extend(exposure.annotations.0.clone());
+    let mut metadata = metadata(endpoint, names.route(bits));
+    let labels = metadata.labels.get_or_insert_default();
+    for (label, value) in &exposure.labels.0 {
+        labels.entry(label.clone()).or_insert_with(|| value.clone());
+    }
+    metadata.annotations = (!annotations.is_empty()).then_some(annotations);
+    Ingress {
+        metadata,
+        spec: Some(IngressSpec {
+            ingress_class_name: exposure.class_name.clone(),
+            rules: Some(vec![IngressRule {
+                host: Some(host.to_owned()),
+                http: Some(HTTPIngressRuleValue { paths: paths.collect() }),
+            }]),
+            tls: endpoint.certificate.as_ref().map(|certificate| {
+                vec![IngressTLS {
+                    hosts: Some(vec![host.to_owned()]),
+                    secret_name: Some(certificate.secret_name.clone()),
+                }]
+            }),
+            default_backend: None,
+        }),
+        status: None,
+    }
+}

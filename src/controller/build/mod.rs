@@ -1,0 +1,122 @@
+//! Build: from a [`ValidatedEndpoint`] to the objects that serve it. Pure, and one file for each kind.
+//!
+//! [`objects`] is the whole inventory in the order in which it is applied: what others refer to comes before them, the
+//! configuration before the pods that read it, the way in last. An object of an earlier inventory that is not in this
+//! one is to be deleted, but never a `PersistentVolumeClaim`: that takes a person, or `deletionPolicy: Delete`.
+
+mod autoscaler;
+mod certificate;
+mod config;
+mod credentials;
+mod deployment;
+mod disruption;
+mod http_route;
+mod identity;
+mod ingress;
+mod mounts;
+mod network;
+mod routes;
+mod service;
+mod volume;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::Resource as _;
+use serde::Serialize;
+use serde_json::Value;
+
+pub use self::{
+    config::config_secrets,
+    credentials::{NewCredentials, URL_KEY, credentials},
+    deployment::ADMIN_PORT,
+};
+
+use super::validate::{Exposure, ValidatedEndpoint};
+use crate::crd::{API_VERSION, ScimEndpoint};
+
+/// One object as it is applied: exactly the fields that are ours.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Object {
+    /// The whole object, with `apiVersion` and `kind`.
+    pub body: Value,
+}
+
+impl Object {
+    /// # Panics
+    /// Never: every object has a JSON form.
+    fn new(object: &impl Serialize) -> Self {
+        Self { body: serde_json::to_value(object).expect("an object has a JSON form") }
+    }
+
+    /// `apiVersion`.
+    #[must_use]
+    pub fn api_version(&self) -> &str {
+        self.body["apiVersion"].as_str().unwrap_or_default()
+    }
+
+    /// `kind`.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        self.body["kind"].as_str().unwrap_or_default()
+    }
+
+    /// `metadata.name`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.body["metadata"]["name"].as_str().unwrap_or_default()
+    }
+}
+
+/// The objects of an endpoint, in the order in which they are applied. All are in its namespace.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Objects(pub Vec<Object>);
+
+/// Every object of an endpoint.
+#[must_use]
+pub fn objects(endpoint: &ValidatedEndpoint) -> Objects {
+    let mut objects = vec![
+        Object::new(&identity::service_account(endpoint)),
+        Object::new(&identity::role(endpoint)),
+        Object::new(&identity::role_binding(endpoint)),
+    ];
+    objects.extend(volume::claim(endpoint).as_ref().map(Object::new));
+    objects.extend(network::policy(endpoint).as_ref().map(Object::new));
+    objects.extend(certificate::certificate(endpoint).as_ref().map(Object::new));
+    objects.extend(config_secrets(endpoint).iter().map(Object::new));
+    objects.push(Object::new(&deployment::deployment(endpoint)));
+    objects.extend(autoscaler::autoscaler(endpoint).as_ref().map(Object::new));
+    objects.extend(disruption::budget(endpoint).as_ref().map(Object::new));
+    objects.push(Object::new(&service::service(endpoint)));
+    match &endpoint.exposure {
+        Exposure::Ingress { host, ingress } => {
+            objects.extend(ingress::ingresses(endpoint, host, ingress).iter().map(Object::new));
+        }
+        Exposure::Gateway { host, gateway } => {
+            objects.extend(http_route::http_routes(endpoint, host, gateway).iter().map(Object::new));
+        }
+        Exposure::LoadBalancer(_) | Exposure::ClusterIp(_) => {}
+    }
+    Objects(objects)
+}
+
+/// Name, namespace, labels and owner of an object of the endpoint.
+fn metadata(endpoint: &ValidatedEndpoint, name: String) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name),
+        namespace: Some(endpoint.namespace.clone()),
+        labels: Some(endpoint.names().labels()),
+        owner_references: owner(endpoint).map(|owner| vec![owner]),
+        ..ObjectMeta::default()
+    }
+}
+
+/// The endpoint, as what its objects go with.
+fn owner(endpoint: &ValidatedEndpoint) -> Option<OwnerReference> {
+    Some(OwnerReference {
+        api_version: API_VERSION.to_owned(),
+        kind: ScimEndpoint::kind(&()).into_owned(),
+        name: endpoint.name.clone(),
+        uid: endpoint.uid.clone()?,
+        controller: Some(true),
+        block_owner_deletion: Some(true),
+    })
+}
