@@ -136,8 +136,9 @@ advisories: $(CARGO_DENY) ## Known vulnerabilities among the dependencies (fetch
 ##@ A cluster on this machine (tests/cluster/README.md)
 
 .PHONY: cluster
-cluster: ## Kubernetes with all that belongs to it, from nothing to Ready (needs root)
+cluster: image ## Kubernetes with the operator and examples/cluster, from nothing to a URL that answers (needs root)
 	tests/cluster/cluster.sh up
+	tests/cluster/install.sh $(IMAGE)
 
 .PHONY: cluster-down
 cluster-down: ## Stop it, and leave nothing behind
