@@ -166,6 +166,42 @@ fn readme_has_every_value() {
     assert!(output.status.success(), "{}", text(&output.stderr));
 }
 
+/// The files below a folder of `src/`, one after the other.
+fn sources(folder: &Path) -> String {
+    let mut text = String::new();
+    for entry in fs::read_dir(folder).expect("the folder is there") {
+        let path = entry.expect("it can be listed").path();
+        if path.is_dir() {
+            text.push_str(&sources(&path));
+        } else {
+            text.push_str(&fs::read_to_string(path).expect("it is text"));
+        }
+    }
+    text
+}
+
+#[test]
+fn alerts_ask_for_metrics_that_there_are() {
+    let sources = sources(&root().join("src"));
+    let mut names = 0;
+    for file in ["controller", "server"] {
+        let file = chart().join(format!("files/alerts/{file}.yaml"));
+        let alerts = fs::read_to_string(&file).expect("the chart has alerts");
+        for word in alerts.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_') {
+            let Some(name) = word.strip_prefix("scim_") else { continue };
+            // The exposition adds it to a counter.
+            let name = name.strip_suffix("_total").unwrap_or(name);
+            assert!(
+                sources.contains(&format!("\"scim_{name}\"")),
+                "{}: there is no metric {word}",
+                file.display()
+            );
+            names += 1;
+        }
+    }
+    assert!(names >= 7, "{names}");
+}
+
 #[test]
 fn notes_name_the_next_command_and_its_manifest_is_valid() {
     for file in values("values") {

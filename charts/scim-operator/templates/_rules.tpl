@@ -21,10 +21,14 @@ are written by server-side apply, which is `patch` (and `create` when absent).
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, list, watch, create, patch, delete]
-# The servers' address, their identity, and the volume of an endpoint with SQLite.
+# The servers' address and their identity.
 - apiGroups: [""]
-  resources: [services, serviceaccounts, persistentvolumeclaims]
+  resources: [services, serviceaccounts]
   verbs: [get, list, watch, create, patch, delete]
+# The volume of an endpoint with SQLite. It never deletes one.
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [get, list, watch, create, patch]
 # The servers. Their pods are asked which configuration they run before a status says so.
 - apiGroups: [apps]
   resources: [deployments]
