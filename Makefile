@@ -53,7 +53,7 @@ test: ## Install what is needed and pass every test
 ##@ Parts of `make test`
 
 .PHONY: tools
-tools: $(VENV_READY) $(JARS_READY) $(KEYCLOAK_READY) $(CARGO_DENY) kube ## Install the Python and Java clients, Keycloak and cargo-deny, build Kubernetes
+tools: $(VENV_READY) $(JARS_READY) $(KEYCLOAK_READY) $(CARGO_DENY) kube postgres ## Install the Python and Java clients, Keycloak, PostgreSQL and cargo-deny, build Kubernetes
 
 $(VENV_READY): $(REQUIREMENTS)
 	rm -rf $(VENV)
@@ -80,6 +80,10 @@ $(CARGO_DENY):
 kube: ## Build the parts of Kubernetes that tests run, from source (6 minutes, once)
 	tests/cluster/build.sh >/dev/null
 
+.PHONY: postgres
+postgres: ## Install PostgreSQL and PgBouncer (needs root, once)
+	scripts/install-postgres.sh
+
 $(KEYCLOAK_READY): scripts/install-keycloak.sh
 	scripts/install-keycloak.sh $(KEYCLOAK_VERSION) $(KEYCLOAK)
 
@@ -94,7 +98,7 @@ lint: $(CARGO_DENY) ## Formatting, clippy, documentation, licences and duplicate
 # One build serves everything below: tests that need the running server start the binary of the dev
 # profile, which cargo has just built beside them.
 .PHONY: unit
-unit: $(VENV_READY) $(JARS_READY) $(KEYCLOAK_READY) kube ## All cargo tests: units, properties, clients, crash, concurrency, API server
+unit: $(VENV_READY) $(JARS_READY) $(KEYCLOAK_READY) kube postgres ## All cargo tests: units, properties, clients, crash, concurrency, API server
 	$(CARGO) test --locked
 
 .PHONY: quickstart

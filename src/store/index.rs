@@ -120,6 +120,61 @@ pub(super) fn names(resource_type: &ResourceType) -> BTreeSet<String> {
     all(resource_type).into_iter().map(|indexed| indexed.name).collect()
 }
 
+/// The entries of a resource in indexes that are known by their names only: what another server, with other
+/// schemas, has begun to keep.
+pub(super) fn entries_in<'n>(
+    names: impl IntoIterator<Item = &'n String>,
+    resource_type: &str,
+    attributes: &Attributes,
+) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    for name in names {
+        let Some(indexed) = parse(name) else { continue };
+        let path =
+            name.split('#').next().and_then(|path| path.strip_prefix(resource_type)?.strip_prefix('.'));
+        let Some(path) = path else { continue };
+        let extension = attributes.iter().find_map(|(urn, value)| {
+            let rest = path.strip_prefix(urn.as_str()).filter(|_| urn.contains(':'))?.strip_prefix('.')?;
+            Some((value.as_object()?, rest))
+        });
+        let (values, path) = extension.unwrap_or((attributes, path));
+        let (attribute, sub_attribute) = path.split_once('.').map_or((path, None), |(a, b)| (a, Some(b)));
+        let Some(value) = values.get(attribute) else { continue };
+        match sub_attribute {
+            None => each(value, |value| push(&mut entries, &indexed, value)),
+            Some(part) => each(value, |element| {
+                if let Some(value) = element.get(part) {
+                    each(value, |value| push(&mut entries, &indexed, value));
+                }
+            }),
+        }
+    }
+    entries
+}
+
+/// What an index's name says of it.
+fn parse(name: &str) -> Option<Indexed> {
+    let mut parts = name.split('#');
+    let path = parts.next()?;
+    let usual = match path.split_once('.')?.1 {
+        "userName" => (true, false),
+        "externalId" => (false, true),
+        _ => (false, false),
+    };
+    let mut indexed = Indexed { name: name.to_owned(), unique: usual.0, case_exact: usual.1 };
+    for part in parts {
+        match part {
+            "exact" => indexed.case_exact = true,
+            "folded" => indexed.case_exact = false,
+            "unique" => indexed.unique = true,
+            "shared" => indexed.unique = false,
+            "integer" => {}
+            _ => return None,
+        }
+    }
+    Some(indexed)
+}
+
 /// The index entries of a resource by several types, which are what one type was and is.
 pub(super) fn entries_by(types: &[Arc<ResourceType>], attributes: &Attributes) -> Vec<Entry> {
     let mut all: Vec<Entry> = Vec::new();

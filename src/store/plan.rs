@@ -276,3 +276,28 @@ pub(super) fn needed_by(attribute: &AttributeRef) -> Load {
 pub(super) fn union(left: Load, right: Load) -> Load {
     Load { members: left.members || right.members, groups: left.groups || right.groups }
 }
+
+/// The least text above every text that begins with `prefix`, in the order of code points.
+pub(super) fn successor(prefix: &str) -> Option<String> {
+    let mut characters: Vec<char> = prefix.chars().collect();
+    while let Some(last) = characters.pop() {
+        if let Some(next) = ((last as u32 + 1)..=0x10_FFFF).find_map(char::from_u32) {
+            characters.push(next);
+            return Some(characters.into_iter().collect());
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn successor_of_a_prefix_is_the_next_text_without_it() {
+        assert_eq!(successor("ab").as_deref(), Some("ac"));
+        assert_eq!(successor("a\u{10FFFF}").as_deref(), Some("b"));
+        assert_eq!(successor("\u{D7FF}").as_deref(), Some("\u{E000}"));
+        assert_eq!(successor("\u{10FFFF}"), None);
+    }
+}

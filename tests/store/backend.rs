@@ -5,23 +5,40 @@ use std::sync::Arc;
 use scim_operator::store::Store;
 use scim_operator::store::sqlite::SqliteStore;
 
+use crate::database::{self, Database};
+
 /// A store and what lives as long as it.
 pub(crate) struct Backend {
     /// The store.
     pub(crate) store: Arc<dyn Store>,
-    directory: tempfile::TempDir,
+    data: Data,
+}
+
+/// Where a store keeps its data.
+enum Data {
+    Directory(tempfile::TempDir),
+    Database(#[expect(dead_code, reason = "it is dropped after the store")] Database),
 }
 
 /// SQLite in a temporary directory.
 pub(crate) fn sqlite() -> Backend {
     let directory = tempfile::tempdir().unwrap();
     let store = Arc::new(SqliteStore::open(directory.path()).unwrap());
-    Backend { store, directory }
+    Backend { store, data: Data::Directory(directory) }
+}
+
+/// PostgreSQL in a database of its own.
+pub(crate) fn postgres() -> Backend {
+    let database = database::database();
+    Backend { store: Arc::new(database.store()), data: Data::Database(database) }
 }
 
 impl Backend {
     /// Drops the store and keeps its files.
     pub(crate) fn into_directory(self) -> tempfile::TempDir {
-        self.directory
+        match self.data {
+            Data::Directory(directory) => directory,
+            Data::Database(_) => panic!("this store is not in a directory"),
+        }
     }
 }

@@ -6,6 +6,8 @@
 mod audit;
 mod backend;
 mod concurrency;
+#[path = "../support/postgres.rs"]
+mod database;
 mod fixture;
 mod idempotency;
 mod laws;
@@ -140,3 +142,4 @@ macro_rules! suite {
 }
 
 suite!(sqlite);
+suite!(postgres);

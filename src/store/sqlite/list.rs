@@ -2,7 +2,6 @@
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
-use std::sync::Arc;
 
 use rusqlite::{Connection, params_from_iter};
 use serde_json::Value;
@@ -12,111 +11,35 @@ use super::page::PageWriter;
 use super::reader::{Budget, ReadError};
 use super::rows::{self, Listed, columns};
 use super::{related, walk};
-use crate::scim::cursor::Position;
-use crate::scim::filter::{Filter, sort_key};
+use crate::scim::filter::sort_key;
 use crate::scim::representation;
-use crate::scim::resource::Load;
-use crate::scim::schema::{AttributeRef, ResourceType};
-use crate::store::plan::{Effort, Plan, mentions, needed_by, union};
-use crate::store::{Listing, Page, Query};
+use crate::store::Listing;
+use crate::store::list::{self, List, Ranked, Source, Window};
+use crate::store::plan::Effort;
 
 /// Rows that a short read may skip by an index.
 const SHORT_SKIP: u64 = 10_000;
 
-/// A planned list request.
-pub(super) struct List {
-    pub tenant: i64,
-    /// In the order of their types' names.
-    pub sources: Vec<Source>,
-    pub query: Query,
-    pub window: Window,
+/// Whether the read is sure to touch many rows.
+pub(super) fn is_long(list: &List) -> bool {
+    let sorted = list.query.sort.is_some() && list::walk(list).is_none();
+    list.window.skip > SHORT_SKIP
+        || list.sources.iter().any(|Source { plan, .. }| match plan.effort {
+            Effort::Point | Effort::Few => false,
+            Effort::Range => true,
+            Effort::All => sorted || !plan.exact,
+        })
 }
 
-/// One type of a list request.
-pub(super) struct Source {
-    pub resource_type: Arc<ResourceType>,
-    pub filter: Option<Arc<Filter>>,
-    plan: Plan,
-    /// The sort attribute, where the type has it.
-    pub sort: Option<AttributeRef>,
-    /// Related data that filter and sort look at.
-    evaluated: Load,
-    /// Related data that the representation shows.
-    pub shown: Load,
-}
-
-/// Which of the matches are wanted.
-pub(super) struct Window {
-    /// Matches before the page.
-    pub skip: u64,
-    /// Resources on the page.
-    pub take: usize,
-    /// Matches to find: one more than the page where the answer says whether there are more.
-    pub want: usize,
-    /// Where the page before ended.
-    pub after: Option<Position>,
-}
-
-impl Window {
-    fn new(page: &Page) -> Self {
-        match page {
-            Page::Index { start_index, count } => {
-                Self { skip: start_index.saturating_sub(1), take: *count, want: *count, after: None }
-            }
-            Page::After { position, count } => {
-                let want = if *count == 0 { 0 } else { count.saturating_add(1) };
-                Self { skip: 0, take: *count, want, after: position.clone() }
-            }
-        }
+/// Reads total and page.
+pub(super) fn run(list: &List, connection: &Connection, budget: &mut Budget) -> Result<Listing, ReadError> {
+    let read = Read { list, connection };
+    if list.query.sort.is_none() {
+        return read.by_id(budget);
     }
-}
-
-impl List {
-    /// Plans a request.
-    pub(super) fn new(tenant: i64, query: &Query) -> Self {
-        let mut sources: Vec<_> = query
-            .types
-            .iter()
-            .map(|(resource_type, filter)| {
-                let sort = query.sort.as_ref().and_then(|sort| resource_type.resolve(&sort.by));
-                let none = Load { members: false, groups: false };
-                let evaluated =
-                    union(filter.as_deref().map_or(none, mentions), sort.as_ref().map_or(none, needed_by));
-                Source {
-                    resource_type: Arc::clone(resource_type),
-                    filter: filter.clone(),
-                    plan: Plan::new(resource_type, filter.as_deref()),
-                    sort,
-                    evaluated,
-                    shown: query.projection.load(resource_type),
-                }
-            })
-            .collect();
-        sources.sort_by(|left, right| left.resource_type.name.cmp(&right.resource_type.name));
-        Self { tenant, sources, query: query.clone(), window: Window::new(&query.page) }
-    }
-
-    /// Whether the read is sure to touch many rows.
-    pub(super) fn is_long(&self) -> bool {
-        let sorted = self.query.sort.is_some() && walk::of(self).is_none();
-        self.window.skip > SHORT_SKIP
-            || self.sources.iter().any(|Source { plan, .. }| match plan.effort {
-                Effort::Point | Effort::Few => false,
-                Effort::Range => true,
-                Effort::All => sorted || !plan.exact,
-            })
-    }
-
-    /// Reads total and page.
-    pub(super) fn run(&self, connection: &Connection, budget: &mut Budget) -> Result<Listing, ReadError> {
-        let read = Read { list: self, connection };
-        if self.query.sort.is_none() {
-            return read.by_id(budget);
-        }
-        match walk::of(self) {
-            Some(walk) => walk.run(read, budget),
-            None => read.sorted(budget),
-        }
+    match list::walk(list) {
+        Some(way) => walk::run(&way, read, budget),
+        None => read.sorted(budget),
     }
 }
 
@@ -174,12 +97,8 @@ impl Read<'_> {
     /// Any order: every match's sort key is looked at, and those up to the page's end are kept.
     fn sorted(self, budget: &mut Budget) -> Result<Listing, ReadError> {
         let Window { skip, take: _, want, ref after } = self.list.window;
-        let descending = self.list.query.sort.as_ref().is_some_and(|sort| sort.descending);
-        let after = after.clone().map(|Position { sort_key, resource_type, id }| {
-            let source =
-                self.list.sources.partition_point(|source| source.resource_type.name < resource_type);
-            Ranked { descending, sort_key, source, id, key: 0 }
-        });
+        let descending = self.list.descending();
+        let after = after.clone().map(|position| Ranked::of(self.list, position));
         let skip = usize::try_from(skip).unwrap_or(usize::MAX);
         let keep = if want == 0 { 0 } else { skip.saturating_add(want) };
         let mut total = 0;
@@ -290,38 +209,3 @@ impl Read<'_> {
         Scope { tenant: self.list.tenant, resource_type: &source.resource_type.name }
     }
 }
-
-/// A match and its place in the order. A missing value is last, and first when descending (RFC 7644
-/// section 3.4.2.3); ties go by type and id.
-struct Ranked {
-    descending: bool,
-    sort_key: Option<String>,
-    source: usize,
-    id: String,
-    key: i64,
-}
-
-impl Ord for Ranked {
-    fn cmp(&self, other: &Self) -> Ordering {
-        let values = match (&self.sort_key, &other.sort_key) {
-            (Some(left), Some(right)) => left.cmp(right),
-            (left, right) => left.is_none().cmp(&right.is_none()),
-        };
-        let values = if self.descending { values.reverse() } else { values };
-        values.then_with(|| self.source.cmp(&other.source)).then_with(|| self.id.cmp(&other.id))
-    }
-}
-
-impl PartialOrd for Ranked {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Ranked {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Ranked {}

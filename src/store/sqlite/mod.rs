@@ -39,6 +39,7 @@ use self::shape::Shapes;
 use self::writer::{Tenants, Writer};
 use super::audit::{Changes, FeedError, From, MAX_CHANGES, Pruned, Retention};
 use super::idempotency::{Keyed, Once, Recalled, Render};
+use super::list::List;
 use super::metrics::StoreMetrics;
 use super::{
     LeaverFigures, Listing, Prepared, Query, Retained, Store, StoreError, TenantKey, UnitResult, Write,
@@ -162,8 +163,8 @@ impl Store for SqliteStore {
             let nothing = Listing { total: 0, resources: Resources::default(), next: None };
             return self.readers.alive().map(|()| nothing);
         };
-        let list = list::List::new(tenant, query);
-        self.read(list.is_long(), move |connection, budget| list.run(connection, budget)).await
+        let list = List::new(tenant, query);
+        self.read(list::is_long(&list), move |connection, budget| list::run(&list, connection, budget)).await
     }
 
     async fn write(&self, tenant: &TenantKey, write: Write) -> Result<Vec<UnitResult>, StoreError> {

@@ -1,7 +1,7 @@
 //! [`PageWriter`]: a page of a list, written as its rows are read. What a row holds goes from the
 //! database's page to the answer, and into nothing between them.
 
-use super::list::{Read, Source};
+use super::list::Read;
 use super::reader::{Budget, ReadError};
 use super::related;
 use super::rows::{Grouped, Listed};
@@ -9,6 +9,7 @@ use crate::scim::cursor::Position;
 use crate::scim::list::Resources;
 use crate::scim::representation;
 use crate::store::Listing;
+use crate::store::list::Source;
 
 /// Resources that room is made for ahead.
 const ROOM: usize = 100;
