@@ -48,7 +48,7 @@ use super::EndpointLimits;
         .message("spec.server.replicas must be 1 with storage.sqlite, as one pod can have its volume: use storage.postgres for more")
         .field_path(".spec.server.replicas"),
     validation = Rule::new("!has(self.spec.storage.sqlite) || !has(self.spec.server.autoscaling)")
-        .message("spec.server.autoscaling cannot be set with storage.sqlite, as one pod can have its volume: use storage.postgres, or remove it")
+        .message("spec.server.autoscaling cannot be set with storage.sqlite, as one pod can have its volume: remove it, or use storage.postgres")
         .field_path(".spec.server.autoscaling"),
     printcolumn(name = "Host", type_ = "string", json_path = ".spec.host", description = "Public host name", priority = 1),
     printcolumn(name = "URL", type_ = "string", json_path = ".status.url", description = "Where it is served"),
