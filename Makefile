@@ -130,8 +130,9 @@ fuzz: ## Every property test with CASES=20000 cases
 	PROPTEST_CASES=$(CASES) $(CARGO) test --locked --release --lib --test fuzz --test store
 
 .PHONY: bench
-bench: ## Measure against the floors; prints a table, writes bench-results/ (BENCH_ARGS=--quick)
+bench: kube ## Measure against the floors; prints a table, writes bench-results/ (BENCH_ARGS=--quick)
 	$(CARGO) bench --locked --bench serve -- $(BENCH_ARGS)
+	$(CARGO) bench --locked --bench operator -- $(BENCH_ARGS)
 
 .PHONY: advisories
 advisories: $(CARGO_DENY) ## Known vulnerabilities among the dependencies (fetches the advisory database)

@@ -70,5 +70,5 @@ fn main() -> ExitCode {
     let started = Instant::now();
     let mut report = report::Report::new(quick);
     measures::all(&scale, &only, &mut report);
-    report.finish(started.elapsed())
+    report.finish("serve", started.elapsed())
 }

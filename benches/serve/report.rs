@@ -85,15 +85,15 @@ impl Report {
         self.notes.push(note);
     }
 
-    /// Writes `bench-results/serve.json`; failure when a full run missed a bar.
-    pub(crate) fn finish(self, took: Duration) -> ExitCode {
+    /// Writes `bench-results/NAME.json`; failure when a full run missed a bar.
+    pub(crate) fn finish(self, name: &str, took: Duration) -> ExitCode {
         let cores = std::thread::available_parallelism().map_or(0, usize::from);
         let result = json!({
             "version": env!("CARGO_PKG_VERSION"), "cores": cores, "quick": self.quick,
             "seconds": took.as_secs(), "rows": self.rows, "notes": self.notes,
         });
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/bench-results");
-        let name = if self.quick { "serve-quick.json" } else { "serve.json" };
+        let name = format!("{name}{}.json", if self.quick { "-quick" } else { "" });
         fs::create_dir_all(folder).expect("the checkout is writable");
         let text = serde_json::to_string_pretty(&result).expect("JSON");
         fs::write(format!("{folder}/{name}"), text + "\n").expect("the checkout is writable");

@@ -129,6 +129,26 @@ impl ApiServer {
         verdict(self.send(Method::PUT, &path, &object).await)
     }
 
+    /// What it counts of itself, for Prometheus.
+    pub(crate) async fn metrics(&self) -> String {
+        let request = self.client.get(format!("{}/metrics", self.running.url)).bearer_auth(TOKEN);
+        let answer = request.send().await.expect("the API server answers");
+        answer.text().await.expect("metrics are text")
+    }
+
+    /// A kubeconfig of an administrator.
+    pub(crate) fn kubeconfig(&self) -> String {
+        let certificate = self.running.folder.path().join("certificates/apiserver.crt").display().to_string();
+        let cluster = json!({ "server": self.running.url, "certificate-authority": certificate });
+        json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "tests",
+            "clusters": [{ "name": "tests", "cluster": cluster }],
+            "users": [{ "name": "admin", "user": { "token": TOKEN } }],
+            "contexts": [{ "name": "tests", "context": { "cluster": "tests", "user": "admin" } }],
+        })
+        .to_string()
+    }
+
     /// Runs the real kubectl against it.
     pub(crate) fn kubectl(&self, arguments: &[&str]) -> Output {
         self.client_program("kubectl", ["--server", "--token", "--certificate-authority"], arguments)
