@@ -8,7 +8,6 @@
 
 pub mod cli;
 pub mod config;
-#[expect(dead_code, reason = "the reconciles that use it are being written")]
 pub mod controller;
 pub mod crd;
 pub mod scim;

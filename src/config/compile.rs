@@ -115,7 +115,8 @@ pub fn compile(
 }
 
 /// One tenant that was admitted: what is served, or why it cannot be; and the warnings.
-fn one_tenant(
+#[must_use]
+pub fn one_tenant(
     endpoint: &Located<ScimEndpoint>,
     tenant: &Located<ScimTenant>,
     secrets: &SecretIndex<'_>,
@@ -144,7 +145,7 @@ fn one_tenant(
 }
 
 /// What is the endpoint's own, without tenants.
-fn endpoint_alone(endpoint: &Located<ScimEndpoint>) -> Result<ServerConfig, Vec<Finding>> {
+pub fn endpoint_alone(endpoint: &Located<ScimEndpoint>) -> Result<ServerConfig, Vec<Finding>> {
     let spec = &endpoint.object.spec;
     let mut findings = Vec::new();
     let mut cidrs = |field: &str, blocks: &[Cidr]| {

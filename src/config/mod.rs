@@ -20,7 +20,7 @@ pub mod rotation;
 mod schemas;
 mod scopes;
 pub mod shards;
-mod tokens;
+pub mod tokens;
 pub mod validate;
 pub mod yaml;
 

@@ -108,28 +108,47 @@ pub fn shard_file(shard: u8) -> String {
 /// Writes a configuration down.
 #[must_use]
 pub fn encode(config: &ServerConfig) -> Encoded {
-    let ServerConfig { endpoint, host, allowed_cidrs, trusted_proxies, tenants } = config;
-    let mut by_shard: BTreeMap<u8, Vec<&TenantConfig>> = BTreeMap::new();
-    for tenant in tenants {
-        by_shard.entry(shard_of(&tenant.name)).or_default().push(tenant);
-    }
-    let shards: BTreeMap<u8, Vec<u8>> = by_shard
-        .into_iter()
-        .map(|(shard, mut tenants)| {
+    Encoder::default().encode(config)
+}
+
+/// Writes one configuration after the other, and a shard of the same tenants only once.
+#[derive(Debug, Default)]
+pub struct Encoder {
+    shards: BTreeMap<u8, (Vec<Arc<TenantConfig>>, Vec<u8>)>,
+}
+
+impl Encoder {
+    /// As [`encode`].
+    pub fn encode(&mut self, config: &ServerConfig) -> Encoded {
+        let ServerConfig { endpoint, host, allowed_cidrs, trusted_proxies, tenants } = config;
+        let mut by_shard: BTreeMap<u8, Vec<Arc<TenantConfig>>> = BTreeMap::new();
+        for tenant in tenants {
+            by_shard.entry(shard_of(&tenant.name)).or_default().push(Arc::clone(tenant));
+        }
+        self.shards.retain(|shard, _| by_shard.contains_key(shard));
+        for (shard, mut tenants) in by_shard {
             tenants.sort_by(|a, b| a.name.cmp(&b.name));
-            (shard, pack(&json(&tenants)))
-        })
-        .collect();
-    let head = Head {
-        format: FORMAT,
-        endpoint: endpoint.clone(),
-        host: host.clone(),
-        allowed_cidrs: allowed_cidrs.clone(),
-        trusted_proxies: trusted_proxies.clone(),
-        shards: shards.iter().map(|(shard, bytes)| (*shard, sha256_hex(bytes))).collect(),
-    };
-    let head = json(&head);
-    Encoded { digest: sha256_hex(&head), head, shards }
+            let before = self.shards.get(&shard);
+            let is_same = before.is_some_and(|(before, _)| {
+                before.len() == tenants.len() && before.iter().zip(&tenants).all(|(a, b)| Arc::ptr_eq(a, b))
+            });
+            if !is_same {
+                let bytes = pack(&json(&tenants));
+                self.shards.insert(shard, (tenants, bytes));
+            }
+        }
+        let digests = self.shards.iter().map(|(shard, (_, bytes))| (*shard, sha256_hex(bytes)));
+        let head = json(&Head {
+            format: FORMAT,
+            endpoint: endpoint.clone(),
+            host: host.clone(),
+            allowed_cidrs: allowed_cidrs.clone(),
+            trusted_proxies: trusted_proxies.clone(),
+            shards: digests.collect(),
+        });
+        let shards = self.shards.iter().map(|(shard, (_, bytes))| (*shard, bytes.clone())).collect();
+        Encoded { digest: sha256_hex(&head), head, shards }
+    }
 }
 
 /// Reads a whole configuration.
@@ -269,6 +288,18 @@ mod tests {
         assert_eq!(rewritten.len(), 1);
         assert_eq!(*rewritten[0].0, shard_of("customers/customer-01234"));
         assert_eq!(decode(&changed).unwrap(), after);
+    }
+
+    #[test]
+    fn encoder_that_wrote_before_writes_the_same() {
+        let mut encoder = Encoder::default();
+        let mut config = many(100);
+        assert_eq!(encoder.encode(&config), encode(&config));
+        Arc::make_mut(&mut config.tenants[7]).suspended = true;
+        config.tenants.remove(50);
+        assert_eq!(encoder.encode(&config), encode(&config));
+        config.tenants.truncate(1);
+        assert_eq!(encoder.encode(&config), encode(&config));
     }
 
     #[test]

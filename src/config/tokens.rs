@@ -53,14 +53,15 @@ pub(super) fn make(tenant: &ScimTenant, name: String, now: Timestamp) -> io::Res
 }
 
 /// What a made Secret says of its tokens. A previous token without an end has ended.
-pub(super) fn state(secret: &Secret) -> State {
+#[must_use]
+pub fn state(secret: &Secret) -> State {
     let previous = secret.data.contains_key(PREVIOUS_TOKEN_KEY);
     let end = secret.time(PREVIOUS_EXPIRES_AT_ANNOTATION).unwrap_or(Timestamp::UNIX_EPOCH);
     State { issued_at: secret.time(ISSUED_AT_ANNOTATION), previous_expires_at: previous.then_some(end) }
 }
 
 /// The Secret after a write; all else that is in it stays.
-pub(super) fn change(secret: &Secret, write: Write) -> io::Result<Secret> {
+pub fn change(secret: &Secret, write: Write) -> io::Result<Secret> {
     let Write { new_token, state: State { issued_at, previous_expires_at } } = write;
     let mut changed = secret.clone();
     if new_token && let Some(current) = changed.data.insert(TOKEN_KEY.to_owned(), random_token()?) {
@@ -174,7 +175,7 @@ fn scalar(text: &str) -> String {
 }
 
 /// A token that begins with a letter: it is text in YAML without quotes, and no option on a command line.
-fn random_token() -> io::Result<Vec<u8>> {
+pub fn random_token() -> io::Result<Vec<u8>> {
     loop {
         let mut bytes = [0; TOKEN_BYTES];
         getrandom::fill(&mut bytes).map_err(io::Error::other)?;

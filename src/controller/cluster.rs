@@ -8,10 +8,7 @@ use kube::{
 };
 use serde_json::Value;
 
-use super::{key::Key, kinds::Kind, metrics::Metrics};
-
-/// The field manager of everything we write.
-pub(crate) const FIELD_MANAGER: &str = "scim-operator";
+use super::{key::Key, kinds::Kind, metrics::Metrics, names::FIELD_MANAGER};
 
 /// A request that has no answer by then failed: a connection can die without a word.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -20,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 #[derive(Clone)]
 pub(crate) struct Cluster {
     pub(crate) client: Client,
-    metrics: Arc<Metrics>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// Why a request has no good answer.

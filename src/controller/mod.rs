@@ -5,18 +5,44 @@
 //! [`leader`] election; the others keep their caches warm.
 
 mod admin;
+<<<<<<< HEAD
+=======
+mod apply;
+>>>>>>> 7432727 (Reconcile endpoints and tenants: gather, validate, build, apply, status)
 pub mod build;
 mod cache;
+mod canonical;
+mod certificate;
 mod cluster;
+mod compare;
+mod compile;
+mod context;
+mod credentials;
+mod endpoint;
+mod events;
 mod failure;
 mod key;
 mod kinds;
 mod leader;
 mod metrics;
 pub mod names;
+<<<<<<< HEAD
+=======
+mod observed;
+mod publish;
+mod purge;
+>>>>>>> 7432727 (Reconcile endpoints and tenants: gather, validate, build, apply, status)
 mod queue;
+mod reports;
 mod run;
+<<<<<<< HEAD
 pub mod validate;
+=======
+mod status;
+mod tenant;
+pub mod validate;
+mod view;
+>>>>>>> 7432727 (Reconcile endpoints and tenants: gather, validate, build, apply, status)
 mod watch;
 
 pub use run::{Options, StartError, run};

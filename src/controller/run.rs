@@ -11,29 +11,23 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use super::{
     admin::{self, Health},
-    cache::{Cache, Listener},
+    cache::Cache,
     cluster::Cluster,
+    context::{Context, Queues},
+    endpoint,
+    events::Events,
     failure::Failure,
     key::Key,
     kinds::Kind,
     leader::Election,
     metrics::Metrics,
+    names::LEASE,
     queue::{Queue, Turn},
+    reports::Reporters,
+    tenant,
+    validate::Settings,
     watch::{Progress, Watch},
 };
-
-/// The name of the Lease.
-const LEASE: &str = "scim-operator";
-
-/// A burst of changes, such as `kubectl apply` of a folder, is one turn of an endpoint.
-const ENDPOINT_DEBOUNCE: Duration = Duration::from_millis(30);
-/// What a change of a tenant brings along, such as its Secret, comes with it.
-const TENANT_DEBOUNCE: Duration = Duration::from_millis(10);
-
-/// Endpoints that are worked on at the same time.
-const ENDPOINT_WORKERS: usize = 4;
-/// Tenants that are worked on at the same time.
-const TENANT_WORKERS: usize = 16;
 
 /// How the controller runs.
 #[derive(Debug, Clone)]
@@ -59,32 +53,13 @@ pub enum StartError {
     /// The configuration of the cluster cannot be used.
     #[error("cannot use the configuration of the cluster")]
     Client(#[source] kube::Error),
-}
-
-struct Queues {
-    endpoints: Queue<Key>,
-    tenants: Queue<Key>,
-}
-
-impl Listener for Arc<Queues> {
-    fn endpoint(&self, key: &Key) {
-        self.endpoints.add(key.clone(), ENDPOINT_DEBOUNCE);
-    }
-
-    fn tenant(&self, key: &Key) {
-        self.tenants.add(key.clone(), TENANT_DEBOUNCE);
-    }
-
-    fn pods(&self, endpoint: &Key) {
-        self.endpoints.add(endpoint.clone(), ENDPOINT_DEBOUNCE);
-    }
+    /// Pods cannot be asked.
+    #[error("cannot make an HTTP client")]
+    Http(#[source] reqwest::Error),
 }
 
 struct Controller {
-    cache: Arc<Cache>,
-    cluster: Cluster,
-    metrics: Arc<Metrics>,
-    queues: Arc<Queues>,
+    context: Context,
     watches: Vec<(Kind, Arc<Progress>)>,
 }
 
@@ -104,12 +79,14 @@ impl Health for Controller {
     }
 
     fn metrics(&self) -> &Metrics {
-        for (kind, known, unreadable) in self.cache.counts() {
-            self.metrics.objects(kind.as_str(), known, unreadable);
+        let Context { cache, queues, metrics, .. } = &self.context;
+        for (kind, known, unreadable) in cache.counts() {
+            metrics.objects(kind.as_str(), known, unreadable);
         }
-        self.metrics.depth("endpoints", self.queues.endpoints.len());
-        self.metrics.depth("tenants", self.queues.tenants.len());
-        &self.metrics
+        metrics.depth("endpoints", queues.endpoints.len());
+        metrics.depth("tenants", queues.tenants.len());
+        metrics.depth("reports", queues.reports.len());
+        metrics
     }
 }
 
@@ -127,15 +104,23 @@ pub async fn run(
 ) -> Result<(), StartError> {
     let client = client().await?;
     let metrics = Arc::new(Metrics::new());
-    let queues = Arc::new(Queues { endpoints: Queue::new(), tenants: Queue::new() });
+    let queues = Arc::new(Queues::new());
     let cache = Arc::new(Cache::new(Box::new(Arc::clone(&queues))));
     let cluster = Cluster::new(client.clone(), Arc::clone(&metrics));
+    let (events, publish) = Events::new(client.clone(), options.identity.clone(), Arc::clone(&metrics));
+    let reporters = Reporters::new(options.pod_admin_port).map_err(StartError::Http)?;
+    let settings = Settings {
+        server_image: options.server_image.clone(),
+        operator_namespace: options.lease_namespace.clone(),
+    };
+    let context = Context::new(cache, cluster, queues, events, reporters, settings);
 
     // Ends with this function.
     let mut tasks = JoinSet::new();
     let watches = watches(&client, &options);
     let progress = watches.iter().map(|(kind, _)| (*kind, Arc::new(Progress::default()))).collect();
-    let controller = Arc::new(Controller { cache, cluster, metrics, queues, watches: progress });
+    let controller = Arc::new(Controller { context, watches: progress });
+    tasks.spawn(publish);
     tasks.spawn(admin::serve(admin, Arc::clone(&controller)));
     controller.start_watches(watches, &mut tasks);
 
@@ -157,10 +142,10 @@ pub async fn run(
     // The sender ends with the election.
     while leading.wait_for(|leads| *leads).await.is_ok() {
         working.send_replace(true);
-        controller.metrics.leads(true);
+        metrics.leads(true);
         tracing::info!(identity = options.identity, "leading");
         controller.work(&mut leading, &stop).await;
-        controller.metrics.leads(false);
+        metrics.leads(false);
         working.send_replace(false);
     }
     if let Err(error) = election.await {
@@ -213,12 +198,12 @@ impl Controller {
     fn start_watches(self: &Arc<Self>, watches: Vec<(Kind, Watch)>, tasks: &mut JoinSet<()>) {
         for ((kind, watch), (_, progress)) in watches.into_iter().zip(&self.watches) {
             let (controller, progress) = (Arc::clone(self), Arc::clone(progress));
-            let sink = self.cache.sink(kind);
+            let sink = self.context.cache.sink(kind);
             tasks.spawn(async move {
                 if kind == Kind::Secret {
                     controller.synced_of(&[Kind::Endpoint, Kind::Tenant]).await;
                 }
-                watch.run(sink, progress, Arc::clone(&controller.metrics)).await;
+                watch.run(sink, progress, Arc::clone(&controller.context.metrics)).await;
             });
         }
     }
@@ -239,27 +224,10 @@ impl Controller {
     /// Works while this process leads.
     async fn work(self: &Arc<Self>, leading: &mut watch::Receiver<bool>, stop: &watch::Receiver<bool>) {
         let mut workers = JoinSet::new();
-        for _ in 0..ENDPOINT_WORKERS {
-            let (controller, stop) = (Arc::clone(self), stop.clone());
-            workers.spawn(async move {
-                let queue = &controller.queues.endpoints;
-                drain(queue, Kind::Endpoint, &controller.metrics, stop, async |key| {
-                    tracing::info!(endpoint = %key, "reconcile");
-                    Ok(Turn::Done)
-                })
-                .await;
-            });
-        }
-        for _ in 0..TENANT_WORKERS {
-            let (controller, stop) = (Arc::clone(self), stop.clone());
-            workers.spawn(async move {
-                let queue = &controller.queues.tenants;
-                drain(queue, Kind::Tenant, &controller.metrics, stop, async |key| {
-                    tracing::info!(tenant = %key, "reconcile");
-                    Ok(Turn::Done)
-                })
-                .await;
-            });
+        for work in Work::ALL {
+            for _ in 0..work.workers() {
+                workers.spawn(work.run(Arc::clone(self), stop.clone()));
+            }
         }
         // Nobody leads any more when the election is gone.
         let _ = leading.wait_for(|leads| !*leads).await;
@@ -269,41 +237,87 @@ impl Controller {
                 tokio::time::timeout(FINISH, async { while workers.join_next().await.is_some() {} }).await;
         }
         workers.shutdown().await;
-        self.queues.endpoints.abandon();
-        self.queues.tenants.abandon();
+        for work in Work::ALL {
+            work.queue(&self.context.queues).abandon();
+        }
+        // Another process leads from now on; what it does is seen in the cluster when this one leads again.
+        self.context.forget_all();
+        self.context.cache.tell_all();
     }
 }
 
 /// After a signal to stop, how long requests under way may take: the next leader waits for it.
 const FINISH: Duration = Duration::from_secs(2);
 
-/// Takes turns until `stop` is true.
-async fn drain(
-    queue: &Queue<Key>,
-    kind: Kind,
-    metrics: &Metrics,
-    mut stop: watch::Receiver<bool>,
-    reconcile: impl AsyncFn(&Key) -> Result<Turn, Failure>,
-) {
-    loop {
-        let key = tokio::select! {
-            biased;
-            _ = stop.wait_for(|stop| *stop) => return,
-            key = queue.next() => key,
-        };
-        let begin = Instant::now();
-        let result = reconcile(&key).await;
-        let error = result.as_ref().err().map(Failure::reason);
-        metrics.reconciled(kind.as_str(), begin.elapsed(), error);
-        queue.done(&key, result.unwrap_or_else(|error| {
-            tracing::warn!(kind = kind.as_str(), object = %key, error = report(&error), "the reconcile failed; trying again");
-            Turn::Failed
-        }));
+/// What workers do.
+#[derive(Debug, Clone, Copy)]
+enum Work {
+    Endpoints,
+    Tenants,
+    Reports,
+}
+
+impl Work {
+    const ALL: [Self; 3] = [Self::Endpoints, Self::Tenants, Self::Reports];
+
+    /// How many of them there are at the same time.
+    fn workers(self) -> usize {
+        match self {
+            Self::Endpoints | Self::Reports => 4,
+            Self::Tenants => 16,
+        }
+    }
+
+    /// What metrics and logs call it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Endpoints => "ScimEndpoint",
+            Self::Tenants => "ScimTenant",
+            Self::Reports => "PodReport",
+        }
+    }
+
+    fn queue(self, queues: &Queues) -> &Queue<Key> {
+        match self {
+            Self::Endpoints => &queues.endpoints,
+            Self::Tenants => &queues.tenants,
+            Self::Reports => &queues.reports,
+        }
+    }
+
+    async fn turn(self, context: &Context, key: &Key) -> Result<Turn, Failure> {
+        match self {
+            Self::Endpoints => endpoint::reconcile(context, key).await,
+            Self::Tenants => tenant::reconcile(context, key).await,
+            Self::Reports => endpoint::report(context, key).await,
+        }
+    }
+
+    /// Takes turns until `stop` is true.
+    async fn run(self, controller: Arc<Controller>, mut stop: watch::Receiver<bool>) {
+        let context = &controller.context;
+        let queue = self.queue(&context.queues);
+        loop {
+            let key = tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => return,
+                key = queue.next() => key,
+            };
+            let begin = Instant::now();
+            let result = self.turn(context, &key).await;
+            let error = result.as_ref().err().map(Failure::reason);
+            context.metrics.reconciled(self.name(), begin.elapsed(), error);
+            queue.done(&key, result.unwrap_or_else(|error| {
+                let (kind, error) = (self.name(), report(&error));
+                tracing::warn!(kind, object = %key, error, "the turn failed; trying again");
+                Turn::Failed
+            }));
+        }
     }
 }
 
 /// An error and its causes, one after the other.
-fn report(error: &dyn std::error::Error) -> String {
+pub(crate) fn report(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

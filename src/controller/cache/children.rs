@@ -5,10 +5,7 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::{News, State};
-use crate::controller::{key::Key, kinds::Kind};
-
-/// The label that names the endpoint of an object, in its namespace.
-pub(crate) const ENDPOINT_LABEL: &str = "scim-operator.io/endpoint";
+use crate::controller::{key::Key, kinds::Kind, names::ENDPOINT_LABEL};
 
 /// An object with our labels.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,11 +5,14 @@ use std::{collections::BTreeSet, sync::Arc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, api::DynamicObject};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use super::{News, State};
 use crate::{
-    controller::key::Key,
+    controller::{
+        canonical::{Digest, digest_of_status},
+        key::Key,
+        kinds::Kind,
+    },
     crd::{ScimEndpoint, ScimTenant},
 };
 
@@ -55,8 +58,6 @@ pub(crate) struct Unreadable {
     pub(crate) metadata: ObjectMeta,
     /// Why.
     pub(crate) message: String,
-    /// Its status, which may be readable.
-    pub(crate) status: Value,
     /// The endpoint that a tenant names, when that much can be read.
     endpoint: Option<Key>,
 }
@@ -78,29 +79,26 @@ impl Known<ScimTenant> {
     }
 }
 
-fn read<T: DeserializeOwned + Resource>(mut object: DynamicObject) -> Known<T> {
+/// The object without its status, and the status's digest.
+fn read<T: DeserializeOwned + Resource>(mut object: DynamicObject) -> (Known<T>, Digest) {
+    let status = object.data.as_object_mut().and_then(|data| data.remove("status")).unwrap_or_default();
     // What kubectl notes there is as large as the object.
     if let Some(annotations) = &mut object.metadata.annotations {
         annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
     }
     let metadata = object.metadata.clone();
-    let kept = object.data.clone();
-    match object.try_parse() {
+    let reference = object.data["spec"]["endpointRef"].clone();
+    let known = match object.try_parse() {
         Ok(object) => Known::Object(Arc::new(object)),
         Err(error) => {
-            let reference = &kept["spec"]["endpointRef"];
             let namespace = reference["namespace"].as_str().or(metadata.namespace.as_deref());
-            let endpoint =
-                reference["name"].as_str().map(|name| Key::new(namespace.unwrap_or_default(), name));
+            let namespace = namespace.unwrap_or_default();
+            let endpoint = reference["name"].as_str().map(|name| Key::new(namespace, name));
             let message = error.to_string();
-            Known::Unreadable(Arc::new(Unreadable {
-                metadata,
-                message,
-                status: kept["status"].clone(),
-                endpoint,
-            }))
+            Known::Unreadable(Arc::new(Unreadable { metadata, message, endpoint }))
         }
-    }
+    };
+    (known, digest_of_status(&status))
 }
 
 /// Whether anything but the status differs.
@@ -120,8 +118,9 @@ fn differs(old: Option<&ObjectMeta>, new: &ObjectMeta) -> bool {
 
 impl State {
     pub(super) fn put_endpoint(&mut self, object: DynamicObject, news: &mut News) {
-        let known: Known<ScimEndpoint> = read(object);
+        let (known, status): (Known<ScimEndpoint>, _) = read(object);
         let key = Key::of(known.metadata());
+        self.statuses.insert((Kind::Endpoint, key.clone()), status);
         if let Known::Unreadable(unreadable) = &known {
             tracing::error!(endpoint = %key, error = unreadable.message, "the ScimEndpoint cannot be read");
         }
@@ -139,6 +138,7 @@ impl State {
 
     pub(super) fn delete_endpoint(&mut self, key: &Key, news: &mut News) {
         let Some(known) = self.endpoints.remove(key) else { return };
+        self.statuses.remove(&(Kind::Endpoint, key.clone()));
         self.refer_from_endpoint(key, None);
         self.neighbours(key, &known, news);
         news.endpoints.insert(key.clone());
@@ -158,8 +158,9 @@ impl State {
     }
 
     pub(super) fn put_tenant(&mut self, object: DynamicObject, news: &mut News) {
-        let known: Known<ScimTenant> = read(object);
+        let (known, status): (Known<ScimTenant>, _) = read(object);
         let key = Key::of(known.metadata());
+        self.statuses.insert((Kind::Tenant, key.clone()), status);
         if let Known::Unreadable(unreadable) = &known {
             tracing::error!(tenant = %key, error = unreadable.message, "the ScimTenant cannot be read");
         }
@@ -183,6 +184,7 @@ impl State {
 
     pub(super) fn delete_tenant(&mut self, key: &Key, news: &mut News) {
         let Some(known) = self.tenants.remove(key) else { return };
+        self.statuses.remove(&(Kind::Tenant, key.clone()));
         self.refer_from_tenant(key, None);
         news.tenants.insert(key.clone());
         if let Some(endpoint) = known.endpoint() {

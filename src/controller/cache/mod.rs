@@ -5,6 +5,7 @@
 
 mod children;
 mod custom;
+mod gather;
 mod pods;
 mod secrets;
 
@@ -16,9 +17,15 @@ use std::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::DynamicObject;
 
-pub(crate) use self::{children::Child, custom::Known, pods::Pod, secrets::SecretEntry};
-use super::{key::Key, kinds::Kind, watch::Sink};
-use crate::crd::{NamespaceFrom, ScimEndpoint, ScimTenant};
+pub(crate) use self::{
+    children::Child,
+    custom::{Known, endpoint_of},
+    gather::{Candidate, Gathered},
+    pods::Pod,
+    secrets::SecretEntry,
+};
+use super::{canonical::Digest, key::Key, kinds::Kind, watch::Sink};
+use crate::crd::{ScimEndpoint, ScimTenant};
 
 /// Who is told what changed.
 pub(crate) trait Listener: Send + Sync + 'static {
@@ -51,6 +58,8 @@ pub(crate) struct State {
     references: secrets::References,
     children: BTreeMap<(Kind, Key), Child>,
     pods: BTreeMap<Key, Pod>,
+    /// Of endpoints and tenants: whether a status differs from the one to be, not what is in it.
+    statuses: HashMap<(Kind, Key), Digest>,
 }
 
 impl Cache {
@@ -68,50 +77,14 @@ impl Cache {
         self.state().endpoints.get(key).cloned()
     }
 
-    /// All endpoints that can be read.
-    pub(crate) fn endpoints(&self) -> Vec<Arc<ScimEndpoint>> {
-        self.state().endpoints.values().filter_map(Known::object).cloned().collect()
-    }
-
     /// The tenant, when it is there.
     pub(crate) fn tenant(&self, key: &Key) -> Option<Known<ScimTenant>> {
         self.state().tenants.get(key).cloned()
     }
 
-    /// The tenants that name an endpoint.
-    pub(crate) fn tenants_of(&self, endpoint: &Key) -> Vec<(Key, Known<ScimTenant>)> {
-        let state = self.state();
-        let keys = state.tenants_of.get(endpoint).into_iter().flatten();
-        keys.filter_map(|key| Some((key.clone(), state.tenants.get(key)?.clone()))).collect()
-    }
-
-    /// The labels of every namespace that is known.
-    pub(crate) fn namespaces(&self) -> HashMap<Key, BTreeMap<String, String>> {
-        self.state().namespaces.clone()
-    }
-
-    /// The objects of an endpoint that are there, by label.
-    pub(crate) fn children_of(&self, endpoint: &Key) -> Vec<(Kind, Key, Child)> {
-        let state = self.state();
-        let ours = state.children.iter().filter(|((_, key), child)| {
-            key.namespace == endpoint.namespace && *child.endpoint == *endpoint.name
-        });
-        ours.map(|((kind, key), child)| (*kind, key.clone(), child.clone())).collect()
-    }
-
     /// One object of ours.
     pub(crate) fn child(&self, kind: Kind, key: &Key) -> Option<Child> {
         self.state().children.get(&(kind, key.clone())).cloned()
-    }
-
-    /// The pods of an endpoint.
-    pub(crate) fn pods_of(&self, endpoint: &Key) -> Vec<Pod> {
-        let state = self.state();
-        let ours = state
-            .pods
-            .iter()
-            .filter(|(key, pod)| key.namespace == endpoint.namespace && *pod.endpoint == *endpoint.name);
-        ours.map(|(_, pod)| pod.clone()).collect()
     }
 
     /// How many objects of our own kinds are known, and how many of them cannot be read.
@@ -123,6 +96,19 @@ impl Cache {
             (Kind::Endpoint, state.endpoints.len(), unreadable_endpoints),
             (Kind::Tenant, state.tenants.len(), unreadable_tenants),
         ]
+    }
+
+    /// Gives everything a turn, as at the start.
+    pub(crate) fn tell_all(&self) {
+        let state = self.state();
+        let endpoints: BTreeSet<Key> = state.endpoints.keys().cloned().collect();
+        let news = News {
+            pods: endpoints.clone(),
+            endpoints,
+            tenants: state.tenants.keys().cloned().collect(),
+        };
+        drop(state);
+        self.tell(news);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -214,7 +200,7 @@ impl State {
         let selecting = self.endpoints.iter().filter(|(_, known)| {
             known
                 .object()
-                .is_some_and(|endpoint| endpoint.spec.allowed_tenants.namespaces.from == NamespaceFrom::All)
+                .is_some_and(|endpoint| endpoint.spec.allowed_tenants.namespaces.selector.is_some())
         });
         news.endpoints.extend(selecting.map(|(key, _)| key.clone()));
     }

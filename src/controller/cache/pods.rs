@@ -5,8 +5,8 @@ use std::{net::IpAddr, sync::Arc};
 use k8s_openapi::api::core::v1 as core;
 use kube::api::DynamicObject;
 
-use super::{News, State, children::ENDPOINT_LABEL};
-use crate::controller::key::Key;
+use super::{News, State};
+use crate::controller::{key::Key, names::ENDPOINT_LABEL};
 
 /// A server pod.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,11 +13,15 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::DynamicObject;
 use serde_json::Value;
 
-use super::{Cache, Known, News, State, children::ENDPOINT_LABEL, custom::endpoint_of};
+use super::{Cache, Known, News, State, custom::endpoint_of};
 use crate::{
     config::objects::Secret,
-    controller::{key::Key, kinds::Kind},
-    crd::{ISSUED_AT_ANNOTATION, PREVIOUS_EXPIRES_AT_ANNOTATION, ScimEndpoint, ScimTenant},
+    controller::{
+        key::Key,
+        kinds::Kind,
+        names::{ENDPOINT_LABEL, Names},
+    },
+    crd::{ISSUED_AT_ANNOTATION, PREVIOUS_EXPIRES_AT_ANNOTATION, ScimEndpoint, ScimTenant, Tls},
 };
 
 /// Whose value is not kept, only that it is there: nothing here signs with it.
@@ -29,7 +33,6 @@ const ANNOTATIONS: [&str; 2] = [ISSUED_AT_ANNOTATION, PREVIOUS_EXPIRES_AT_ANNOTA
 /// A Secret. It has no `Debug`, so that its values cannot reach a log.
 #[derive(Clone)]
 pub(crate) struct SecretEntry {
-    pub(crate) uid: Arc<str>,
     pub(crate) resource_version: Arc<str>,
     /// The uid of its controlling owner.
     pub(crate) owner: Option<Arc<str>>,
@@ -211,7 +214,6 @@ fn entry(object: DynamicObject, keep_data: bool) -> SecretEntry {
         .filter_map(|name| Some((*name, annotations.get(*name)?.as_str().into())))
         .collect();
     SecretEntry {
-        uid: metadata.uid.as_deref().unwrap_or_default().into(),
         resource_version: metadata.resource_version.as_deref().unwrap_or_default().into(),
         owner: owner.map(|owner| owner.uid.as_str().into()),
         deleting: metadata.deletion_timestamp.is_some(),
@@ -230,7 +232,9 @@ fn items(data: Value) -> Arc<[Item]> {
     data.iter().filter_map(|(name, value)| Some((name.as_str().into(), decode(name, value)?))).collect()
 }
 
-/// The names of the Secrets that an endpoint refers to, in its namespace.
-fn secrets_of_endpoint(_: &ScimEndpoint) -> BTreeSet<String> {
-    BTreeSet::new()
+/// The names of the Secrets that an endpoint refers to, in its namespace: that of its certificate.
+fn secrets_of_endpoint(endpoint: &ScimEndpoint) -> BTreeSet<String> {
+    let name = endpoint.metadata.name.as_deref().unwrap_or_default();
+    let certificate = |tls: &Tls| tls.secret_name.clone().unwrap_or_else(|| Names::of(name).certificate());
+    endpoint.spec.tls.iter().map(certificate).collect()
 }

@@ -1,0 +1,144 @@
+//! What pods report of themselves: which configuration they run, what they count, and what they purge.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
+};
+
+use futures::future::join_all;
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::{
+    cache::Pod,
+    metrics::Metrics,
+    view::{Counts, Pods, View},
+};
+
+/// How long a pod may take to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Asks pods.
+pub(crate) struct Reporters {
+    http: reqwest::Client,
+    port: u16,
+}
+
+/// `GET /configuration` of a pod's admin port.
+#[derive(Debug, Deserialize)]
+struct Answer {
+    digest: String,
+    #[serde(default)]
+    tenants: Vec<AnswerTenant>,
+    #[serde(default)]
+    purging: BTreeSet<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AnswerTenant {
+    name: String,
+    #[serde(default)]
+    users: i64,
+    #[serde(default)]
+    groups: i64,
+    #[serde(default)]
+    last_request_time: Option<Timestamp>,
+}
+
+/// What the pods of an endpoint say.
+pub(crate) struct Report {
+    pods: usize,
+    digests: Vec<String>,
+    unreachable: Option<String>,
+    purging: BTreeSet<String>,
+    trouble: Option<String>,
+    /// By tenant, `NAMESPACE/NAME`; `None` when it was not asked for.
+    pub(crate) counts: Option<HashMap<String, Counts>>,
+}
+
+impl Reporters {
+    pub(crate) fn new(port: u16) -> Result<Self, reqwest::Error> {
+        let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).pool_max_idle_per_host(1);
+        Ok(Self { http: http.build()?, port })
+    }
+
+    /// Asks the ready ones of these pods.
+    pub(crate) async fn ask(&self, pods: &[Pod], with_tenants: bool, metrics: &Metrics) -> Report {
+        let ready: Vec<&Pod> = pods.iter().filter(|pod| pod.ready && !pod.deleting).collect();
+        let answers = join_all(ready.iter().map(|pod| self.ask_one(pod, with_tenants))).await;
+        let mut report = Report {
+            pods: ready.len(),
+            digests: Vec::new(),
+            unreachable: None,
+            purging: BTreeSet::new(),
+            trouble: trouble(pods),
+            counts: with_tenants.then(HashMap::new),
+        };
+        for (pod, answer) in ready.iter().zip(answers) {
+            metrics.pod_asked(answer.is_ok());
+            match answer {
+                Ok(Answer { digest, tenants, purging }) => {
+                    report.digests.push(digest);
+                    report.purging.extend(purging);
+                    report.count(tenants);
+                }
+                Err(error) => {
+                    let text = format!("pod {} does not say what it runs: {error}", pod.name);
+                    report.unreachable = Some(text);
+                }
+            }
+        }
+        report
+    }
+
+    async fn ask_one(&self, pod: &Pod, with_tenants: bool) -> Result<Answer, String> {
+        let address = pod.address.ok_or("it has no address")?;
+        let host = std::net::SocketAddr::new(address, self.port);
+        let url = format!("http://{host}/configuration?tenants={with_tenants}");
+        let words = |error: reqwest::Error| super::run::report(&error.without_url());
+        let answer = self.http.get(url).send().await.map_err(words)?.error_for_status().map_err(words)?;
+        answer.json().await.map_err(words)
+    }
+}
+
+impl Report {
+    /// Users and groups are in the one store that all pods share; requests are counted by each.
+    fn count(&mut self, tenants: Vec<AnswerTenant>) {
+        let Some(counts) = &mut self.counts else { return };
+        for AnswerTenant { name, users, groups, last_request_time } in tenants {
+            let known = counts.entry(name).or_default();
+            known.users = known.users.max(users);
+            known.groups = known.groups.max(groups);
+            let minute = last_request_time.and_then(|time| Timestamp::from_second(time.as_second() / 60 * 60).ok());
+            known.last_request = known.last_request.max(minute);
+        }
+    }
+
+    /// What it comes to, by the configurations that are known.
+    pub(crate) fn pods(&self, view: &View) -> Pods {
+        let numbers: Vec<u64> = self.digests.iter().map(|digest| view.number(digest)).collect();
+        let running = numbers.iter().min().copied().filter(|_| self.unreachable.is_none());
+        Pods {
+            asked: true,
+            ready: self.pods,
+            current: numbers.iter().filter(|number| **number == view.newest()).count(),
+            running,
+            unreachable: self.unreachable.clone(),
+            purging: self.purging.clone(),
+            trouble: self.trouble.clone(),
+        }
+    }
+}
+
+/// What pods that are not ready complain of; the same words of several are said once.
+fn trouble(pods: &[Pod]) -> Option<String> {
+    let mut found: BTreeMap<&str, &str> = BTreeMap::new();
+    for pod in pods.iter().filter(|pod| !pod.deleting) {
+        if let Some(trouble) = &pod.trouble {
+            found.entry(trouble).or_insert(&pod.name);
+        }
+    }
+    let texts: Vec<String> = found.iter().map(|(trouble, pod)| format!("pod {pod}: {trouble}")).collect();
+    (!texts.is_empty()).then(|| texts.join("; "))
+}
