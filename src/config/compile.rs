@@ -115,7 +115,6 @@ pub fn compile(
 }
 
 /// One tenant that was admitted: what is served, or why it cannot be; and the warnings.
-#[must_use]
 pub fn one_tenant(
     endpoint: &Located<ScimEndpoint>,
     tenant: &Located<ScimTenant>,

@@ -79,7 +79,10 @@ pub(crate) struct Applied {
 impl Applied {
     /// What the cluster said of the objects of a kind.
     pub(crate) fn observed(&self, kind: Kind) -> impl Iterator<Item = (&Key, &Observed)> {
-        self.observed.iter().filter(move |((of, _), _)| *of == kind).map(|((_, key), observed)| (key, observed))
+        self.observed
+            .iter()
+            .filter(move |((of, _), _)| *of == kind)
+            .map(|((_, key), observed)| (key, observed))
     }
 }
 
@@ -194,7 +197,8 @@ async fn apply_one(
     let Wanted { kind, key, digest, body } = object;
     let place = (*kind, key.clone());
     let seen = memory.0.get(&place);
-    let is_untouched = |seen: &Seen| child.is_some_and(|child| child.resource_version == seen.resource_version);
+    let is_untouched =
+        |seen: &Seen| child.is_some_and(|child| child.resource_version == seen.resource_version);
     if seen.is_some_and(|seen| seen.wanted == *digest && is_untouched(seen)) {
         return Ok(None);
     }
@@ -241,19 +245,18 @@ async fn send(cluster: &Cluster, object: &Wanted, memory: &mut Memory) -> Result
 /// Whether an object that is there is this owner's.
 fn check_owner(owner: &Owner, kind: Kind, key: &Key, live: &DynamicObject) -> Result<(), ApplyError> {
     let labels = live.metadata.labels.as_ref();
-    let is_labelled = labels.and_then(|labels| labels.get(ENDPOINT_LABEL)).map(String::as_str)
-        == Some(&*owner.key.name);
+    let is_labelled =
+        labels.and_then(|labels| labels.get(ENDPOINT_LABEL)).map(String::as_str) == Some(&*owner.key.name);
     let controller = live.metadata.owner_references.iter().flatten().find(|one| one.controller == Some(true));
     let managed = live.metadata.managed_fields.iter().flatten();
-    let is_managed =
-        managed.into_iter().any(|entry| entry.manager.as_deref() == Some(FIELD_MANAGER));
+    let is_managed = managed.into_iter().any(|entry| entry.manager.as_deref() == Some(FIELD_MANAGER));
+    let is_of_us = is_labelled || is_managed;
     match controller {
         Some(controller) if *controller.uid == *owner.uid => {}
         // That of an endpoint of the same name that is gone; the garbage collector takes it.
-        Some(_) if is_labelled || is_managed => return Err(ApplyError::Going { kind, key: key.clone() }),
-        Some(_) => return Err(ApplyError::NameTaken { kind, key: key.clone() }),
-        None if is_labelled || is_managed => {}
-        None => return Err(ApplyError::NameTaken { kind, key: key.clone() }),
+        Some(_) if is_of_us => return Err(ApplyError::Going { kind, key: key.clone() }),
+        None if is_of_us => {}
+        Some(_) | None => return Err(ApplyError::NameTaken { kind, key: key.clone() }),
     }
     if live.metadata.deletion_timestamp.is_some() {
         return Err(ApplyError::Going { kind, key: key.clone() });

@@ -43,7 +43,8 @@ pub(crate) fn judge(
     let Some(found) = read(pem) else {
         return bad(Reason::CertificateInvalid, format!("tls.crt of Secret {name} is no PEM certificate"));
     };
-    if let Some(missing) = wanted.dns_names.iter().find(|name| !found.names.iter().any(|is| covers(is, name))) {
+    if let Some(missing) = wanted.dns_names.iter().find(|name| !found.names.iter().any(|is| covers(is, name)))
+    {
         let names = found.names.join(", ");
         let names = if names.is_empty() { "no host".to_owned() } else { names };
         let message = format!("the certificate in Secret {name} is for {names}, not for {missing}");
@@ -51,7 +52,10 @@ pub(crate) fn judge(
     }
     let Found { from, until, .. } = found;
     if until <= now {
-        return bad(Reason::CertificateExpired, format!("the certificate in Secret {name} expired at {until}"));
+        return bad(
+            Reason::CertificateExpired,
+            format!("the certificate in Secret {name} expired at {until}"),
+        );
     }
     let left = until.duration_since(now);
     let soon = SOON.min(until.duration_since(from) / 5);

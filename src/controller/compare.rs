@@ -151,9 +151,9 @@ fn compare_items(
 /// Whether a live value is the wanted one, defaults apart.
 fn is_like(wanted: &Value, live: &Value) -> bool {
     match (wanted, live) {
-        (Value::Object(wanted), Value::Object(live)) => wanted
-            .iter()
-            .all(|(name, value)| is_like(value, live.get(name).unwrap_or(&Value::Null))),
+        (Value::Object(wanted), Value::Object(live)) => {
+            wanted.iter().all(|(name, value)| is_like(value, live.get(name).unwrap_or(&Value::Null)))
+        }
         (Value::Array(wanted), Value::Array(live)) => {
             wanted.len() == live.len() && wanted.iter().zip(live).all(|(wanted, live)| is_like(wanted, live))
         }
@@ -310,7 +310,11 @@ mod tests {
         edited["spec"]["template"]["spec"]["tolerations"] = json!([{"key": "b"}]);
         assert_eq!(
             fields(&wanted(), edited),
-            ["spec.replicas", "spec.template.spec.containers[server].image", "spec.template.spec.tolerations"]
+            [
+                "spec.replicas",
+                "spec.template.spec.containers[server].image",
+                "spec.template.spec.tolerations"
+            ]
         );
     }
 

@@ -28,29 +28,40 @@ use crate::{
 /// The key with the tenant's base URL.
 const URL_KEY: &str = "url";
 
-/// Makes or tends a tenant's credentials; gives when to do so again.
+/// What was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tended {
+    /// They were made just now: the endpoint's turn has yet to take them in.
+    Made,
+    /// They are as they should be, until this much later.
+    Kept(Option<Duration>),
+}
+
+/// Makes or tends a tenant's credentials.
 pub(crate) async fn tend(
     context: &Context,
     key: &Key,
     tenant: &ScimTenant,
     url: Option<&str>,
-) -> Result<Option<Duration>, Failure> {
-    let Some(name) = tenant.token_secret() else { return Ok(None) };
+) -> Result<Tended, Failure> {
+    let Some(name) = tenant.token_secret() else { return Ok(Tended::Kept(None)) };
     let place = Key::new(&key.namespace, &name);
     let now = Timestamp::now();
     match context.cache.secret(&place) {
         None => {
             make(context, &place, tenant, url, now).await?;
-            Ok(None)
+            Ok(Tended::Made)
         }
         // Made for this tenant, by us.
         Some(entry) if entry.owner.as_deref() == tenant.metadata.uid.as_deref() && !entry.deleting => {
             match entry.secret(&place) {
-                Some(secret) => keep(context, &place, tenant, &entry, &secret, url, now).await,
-                None => Ok(None),
+                Some(secret) => {
+                    keep(context, &place, tenant, (&entry, &secret), url, now).await.map(Tended::Kept)
+                }
+                None => Ok(Tended::Kept(None)),
             }
         }
-        Some(_) => Ok(None),
+        Some(_) => Ok(Tended::Kept(None)),
     }
 }
 
@@ -70,10 +81,8 @@ async fn make(
     match context.cluster.create(Kind::Secret, place, body).await {
         Ok(_) => {
             tracing::info!(secret = %place, generation = tenant.metadata.generation, "made credentials");
-            let note = format!(
-                "Secret {} has the url and the token to enter in the identity provider",
-                place.name
-            );
+            let note =
+                format!("Secret {} has the url and the token to enter in the identity provider", place.name);
             context.events.tell(Kind::Tenant, &tenant.metadata, Happening::CredentialsMade, &note);
             Ok(())
         }
@@ -88,15 +97,14 @@ async fn keep(
     context: &Context,
     place: &Key,
     tenant: &ScimTenant,
-    entry: &SecretEntry,
-    secret: &Secret,
+    (entry, secret): (&SecretEntry, &Secret),
     url: Option<&str>,
     now: Timestamp,
 ) -> Result<Option<Duration>, Failure> {
     let bearer = tenant.spec.authentication.bearer.as_ref();
     let rotation = bearer.and_then(|bearer| bearer.rotation.as_ref());
-    let rotation =
-        rotation.map(|rotation| Rotation { interval: rotation.interval.get(), overlap: rotation.overlap.get() });
+    let rotation = rotation
+        .map(|rotation| Rotation { interval: rotation.interval.get(), overlap: rotation.overlap.get() });
     let state = tokens::state(secret);
     // Without a rotation, and with nothing left of one, the token is not looked at.
     let (write, next) = if rotation.is_some() || state.previous_expires_at.is_some() {
@@ -118,10 +126,8 @@ async fn keep(
             tracing::info!(secret = %place, "rotated the token");
             let end = write.and_then(|write| write.state.previous_expires_at);
             let end = end.map(|end| format!("; the old one works until {end}")).unwrap_or_default();
-            let note = format!(
-                "Secret {} has a new token: enter it in the identity provider{end}",
-                place.name
-            );
+            let note =
+                format!("Secret {} has a new token: enter it in the identity provider{end}", place.name);
             context.events.tell(Kind::Tenant, &tenant.metadata, Happening::TokenRotated, &note);
         }
     }

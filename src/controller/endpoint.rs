@@ -1,7 +1,7 @@
 //! A turn of an endpoint: gather → validate → build → apply → status.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,8 +13,9 @@ use kube::api::DynamicObject;
 
 use super::{
     apply::{self, Applied, ApplyError, Change, Owner, Wanted},
-    build, certificate,
+    build,
     cache::{Gathered, Known},
+    certificate,
     compile::{Compiled, Compiler, Verdict},
     context::{Context, EndpointState},
     events::Happening,
@@ -93,7 +94,8 @@ pub(crate) async fn reconcile(context: &Context, key: &Key) -> Result<Turn, Fail
     let endpoint = match &gathered.endpoint {
         Known::Object(endpoint) => Arc::clone(endpoint),
         Known::Unreadable(unreadable) => {
-            let why = Why::new(Reason::Unreadable, format!("the object cannot be read: {}", unreadable.message));
+            let why =
+                Why::new(Reason::Unreadable, format!("the object cannot be read: {}", unreadable.message));
             return refuse(context, key, &state, &mut work, metadata, &gathered, why).await;
         }
     };
@@ -225,25 +227,24 @@ async fn load(context: &Context, key: &Key, state: &EndpointState, work: &mut Wo
         return Ok(());
     }
     let names = Names::of(&key.name);
-    let bytes = |secret: &DynamicObject, name: &str| {
-        BASE64_STANDARD.decode(secret.data["data"][name].as_str()?).ok()
-    };
+    let bytes =
+        |secret: &DynamicObject, name: &str| BASE64_STANDARD.decode(secret.data["data"][name].as_str()?).ok();
     let head = context.cluster.get(Kind::Secret, &Key::new(&key.namespace, &names.config())).await?;
     let head = head.and_then(|secret| bytes(&secret, HEAD_KEY));
     if let Some(head) = head
         && let Ok(decoded) = shards::decode_head(&head)
     {
-        let mut shards = BTreeMap::new();
         for shard in decoded.shards.keys() {
             let secret = Key::new(&key.namespace, &names.config_shard(*shard));
             let secret = context.cluster.get(Kind::Secret, &secret).await?;
             // One that a process left half-written is read all the same, for what it has.
-            for tenant in secret.and_then(|secret| bytes(&secret, SHARD_KEY)).iter().flat_map(|bytes| {
-                shards::decode_shard(bytes).unwrap_or_default()
-            }) {
+            for tenant in secret
+                .and_then(|secret| bytes(&secret, SHARD_KEY))
+                .iter()
+                .flat_map(|bytes| shards::decode_shard(bytes).unwrap_or_default())
+            {
                 work.compiler.before.insert(tenant.name.clone(), tenant);
             }
-            shards.insert(*shard, ());
         }
         let digest = crate::config::digest::sha256_hex(&head);
         let mut view = state.view();
@@ -378,7 +379,9 @@ fn tell_changes(context: &Context, metadata: &ObjectMeta, changes: &[(Kind, Key,
             Change::PutBack(fields) => {
                 let fields = fields.iter().filter(|field| !field.is_empty()).take(5).cloned();
                 let fields = fields.collect::<Vec<_>>().join(", ");
-                let note = format!("{object} was edited, and is put back: {fields}; change the ScimEndpoint instead");
+                let note = format!(
+                    "{object} was edited, and is put back: {fields}; change the ScimEndpoint instead"
+                );
                 (Happening::PutBack, note)
             }
             Change::Deleted => (Happening::Deleted, format!("{object} is no longer needed, and is deleted")),
@@ -399,15 +402,11 @@ fn tell_outcome(context: &Context, work: &mut Work) {
     };
     let reason = why.map(|(_, why)| why.reason);
     if work.told != reason && reason != Some(Reason::Pending) {
-        match why {
-            Some((happening, why)) => {
-                context.events.tell(Kind::Endpoint, &outcome.metadata, happening, &why.message);
-            }
-            None => {
-                let note = "what was in the way is gone";
-                context.events.tell(Kind::Endpoint, &outcome.metadata, Happening::Accepted, note);
-            }
-        }
+        let (happening, note) = match why {
+            Some((happening, why)) => (happening, &*why.message),
+            None => (Happening::Accepted, "what was in the way is gone"),
+        };
+        context.events.tell(Kind::Endpoint, &outcome.metadata, happening, note);
         work.told = reason;
     }
 }
@@ -497,7 +496,8 @@ pub(crate) async fn report(context: &Context, key: &Key) -> Result<Turn, Failure
             let runs = |pods: &super::view::Pods, since: u64| {
                 pods.ready > 0 && pods.running.is_some_and(|running| running >= since)
             };
-            let words = |pods: &super::view::Pods| (pods.asked, pods.unreachable.clone(), pods.trouble.clone());
+            let words =
+                |pods: &super::view::Pods| (pods.asked, pods.unreachable.clone(), pods.trouble.clone());
             let others = words(&before) != words(&view.pods) || before.ready == 0 || view.pods.ready == 0;
             let told = view.tenants.iter().filter(|(_, tenant)| {
                 let (was, is) = (runs(&before, tenant.changed), runs(&view.pods, tenant.changed));

@@ -55,7 +55,10 @@ pub(crate) enum Happening {
 impl Happening {
     /// Whether somebody should look.
     fn is_warning(self) -> bool {
-        matches!(self, Self::PutBack | Self::Recreated | Self::Refused | Self::Certificate | Self::PurgeBlocked)
+        matches!(
+            self,
+            Self::PutBack | Self::Recreated | Self::Refused | Self::Certificate | Self::PurgeBlocked
+        )
     }
 
     /// `reason` and `action` of the Event.
@@ -84,7 +87,8 @@ impl Events {
         metrics: Arc<Metrics>,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (sender, receiver) = channel(WAITING);
-        let reporter = Reporter { controller: "scim-operator.io/controller".to_owned(), instance: Some(instance) };
+        let reporter =
+            Reporter { controller: "scim-operator.io/controller".to_owned(), instance: Some(instance) };
         let publisher = publish(Recorder::new(client, reporter), receiver, Arc::clone(&metrics));
         (Self { sender, metrics }, publisher)
     }

@@ -5,10 +5,7 @@
 //! [`leader`] election; the others keep their caches warm.
 
 mod admin;
-<<<<<<< HEAD
-=======
 mod apply;
->>>>>>> 7432727 (Reconcile endpoints and tenants: gather, validate, build, apply, status)
 pub mod build;
 mod cache;
 mod canonical;
@@ -26,23 +23,16 @@ mod kinds;
 mod leader;
 mod metrics;
 pub mod names;
-<<<<<<< HEAD
-=======
 mod observed;
 mod publish;
 mod purge;
->>>>>>> 7432727 (Reconcile endpoints and tenants: gather, validate, build, apply, status)
 mod queue;
 mod reports;
 mod run;
-<<<<<<< HEAD
-pub mod validate;
-=======
 mod status;
 mod tenant;
 pub mod validate;
 mod view;
->>>>>>> 7432727 (Reconcile endpoints and tenants: gather, validate, build, apply, status)
 mod watch;
 
 pub use run::{Options, StartError, run};

@@ -5,9 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{
-    canonical::digest_of_status, cluster::ApiError, context::Context, key::Key, kinds::Kind,
-};
+use super::{canonical::digest_of_status, cluster::ApiError, context::Context, key::Key, kinds::Kind};
 
 /// What a pod counts, and a status keeps while no pod answers.
 const COUNTS: [&str; 3] = ["users", "groups", "lastRequestTime"];
@@ -100,8 +98,12 @@ mod tests {
             {"type": "Programmed", "status": "True", "lastTransitionTime": "2"},
         ]});
         keep(&mut status, &live);
-        let times: Vec<_> =
-            status["conditions"].as_array().unwrap().iter().map(|one| one["lastTransitionTime"].clone()).collect();
+        let times: Vec<_> = status["conditions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["lastTransitionTime"].clone())
+            .collect();
         assert_eq!(times, ["1", "2", "2"]);
         assert_eq!(status["users"], 3, "nobody counted anew");
     }

@@ -110,7 +110,8 @@ impl Report {
             let known = counts.entry(name).or_default();
             known.users = known.users.max(users);
             known.groups = known.groups.max(groups);
-            let minute = last_request_time.and_then(|time| Timestamp::from_second(time.as_second() / 60 * 60).ok());
+            let minute =
+                last_request_time.and_then(|time| Timestamp::from_second(time.as_second() / 60 * 60).ok());
             known.last_request = known.last_request.max(minute);
         }
     }

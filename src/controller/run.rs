@@ -307,11 +307,14 @@ impl Work {
             let result = self.turn(context, &key).await;
             let error = result.as_ref().err().map(Failure::reason);
             context.metrics.reconciled(self.name(), begin.elapsed(), error);
-            queue.done(&key, result.unwrap_or_else(|error| {
-                let (kind, error) = (self.name(), report(&error));
-                tracing::warn!(kind, object = %key, error, "the turn failed; trying again");
-                Turn::Failed
-            }));
+            queue.done(
+                &key,
+                result.unwrap_or_else(|error| {
+                    let (kind, error) = (self.name(), report(&error));
+                    tracing::warn!(kind, object = %key, error, "the turn failed; trying again");
+                    Turn::Failed
+                }),
+            );
         }
     }
 }

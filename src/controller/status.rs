@@ -265,7 +265,9 @@ fn tenant_programmed(tenant: &TenantView, view: &View) -> Result<(), Why> {
     }
     let Pods { ready, unreachable, trouble, .. } = &view.pods;
     Err(match (ready, unreachable, trouble) {
-        (0, _, Some(trouble)) => Why::new(Reason::PodsFailing, format!("no pod of the endpoint is ready: {trouble}")),
+        (0, _, Some(trouble)) => {
+            Why::new(Reason::PodsFailing, format!("no pod of the endpoint is ready: {trouble}"))
+        }
         (0, _, None) => Why::new(Reason::NoReadyPods, "no pod of the endpoint is ready"),
         (_, Some(unreachable), _) => Why::new(Reason::PodsUnreachable, unreachable.clone()),
         _ => Why::new(Reason::ConfigurationPending, "not every pod of the endpoint serves it as written yet"),

@@ -9,7 +9,8 @@ use serde_json::json;
 use super::{
     cache::Known,
     context::{Context, EndpointState},
-    credentials, endpoint::GRACE,
+    credentials::{self, Tended},
+    endpoint::GRACE,
     events::Happening,
     failure::Failure,
     key::Key,
@@ -28,10 +29,8 @@ pub(crate) async fn reconcile(context: &Context, key: &Key) -> Result<Turn, Fail
     let tenant = match &known {
         Known::Object(tenant) => tenant,
         Known::Unreadable(unreadable) => {
-            let message = format!(
-                "the object cannot be read by this version of the operator: {}",
-                unreadable.message
-            );
+            let message =
+                format!("the object cannot be read by this version of the operator: {}", unreadable.message);
             let why = Why::new(Reason::Unreadable, message);
             let mut conditions = Conditions::new(unreadable.metadata.generation, Timestamp::now());
             status::tenant(&TenantFacts::NoEndpoint(&why), &mut conditions);
@@ -77,16 +76,19 @@ pub(crate) async fn reconcile(context: &Context, key: &Key) -> Result<Turn, Fail
     };
     let url = url.map(|url| format!("{url}/{}/scim/v2", tenant.path()));
     let mut turn = Turn::Done;
-    if tenant_view.admitted
-        && let Some(next) = credentials::tend(context, key, tenant, url.as_deref()).await?
-    {
-        turn = Turn::Again(next);
+    if tenant_view.admitted {
+        match credentials::tend(context, key, tenant, url.as_deref()).await? {
+            Tended::Made => return Ok(Turn::Done),
+            Tended::Kept(Some(next)) => turn = Turn::Again(next),
+            Tended::Kept(None) => {}
+        }
     }
     let now = Instant::now();
     let (told, changed) = {
         let view = state.view();
         let Some(current) = view.tenants.get(key) else { return Ok(turn) };
-        let catching_up = view.pods.ready > 0 && view.pods.unreachable.is_none() && !view.runs(current.changed);
+        let catching_up =
+            view.pods.ready > 0 && view.pods.unreachable.is_none() && !view.runs(current.changed);
         let age = current.changed_at.elapsed();
         if !view.pods.asked {
             return Ok(turn);

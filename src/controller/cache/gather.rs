@@ -53,9 +53,10 @@ impl Cache {
                 namespaces.insert(&*key.name, labels.clone());
             }
         }
-        let children = state.children.iter().filter(|((_, child), entry)| {
-            child.namespace == key.namespace && *entry.endpoint == *key.name
-        });
+        let children = state
+            .children
+            .iter()
+            .filter(|((_, child), entry)| child.namespace == key.namespace && *entry.endpoint == *key.name);
         Some(Gathered {
             tenants: tenants.collect(),
             namespaces,

@@ -102,11 +102,8 @@ impl Cache {
     pub(crate) fn tell_all(&self) {
         let state = self.state();
         let endpoints: BTreeSet<Key> = state.endpoints.keys().cloned().collect();
-        let news = News {
-            pods: endpoints.clone(),
-            endpoints,
-            tenants: state.tenants.keys().cloned().collect(),
-        };
+        let news =
+            News { pods: endpoints.clone(), endpoints, tenants: state.tenants.keys().cloned().collect() };
         drop(state);
         self.tell(news);
     }
@@ -198,9 +195,7 @@ impl State {
     /// Endpoints that choose tenants by their namespace's labels look again.
     fn selectors_changed(&self, news: &mut News) {
         let selecting = self.endpoints.iter().filter(|(_, known)| {
-            known
-                .object()
-                .is_some_and(|endpoint| endpoint.spec.allowed_tenants.namespaces.selector.is_some())
+            known.object().is_some_and(|endpoint| endpoint.spec.allowed_tenants.namespaces.selector.is_some())
         });
         news.endpoints.extend(selecting.map(|(key, _)| key.clone()));
     }
