@@ -17,6 +17,7 @@ pub mod manifests;
 pub mod oauth2;
 pub mod objects;
 pub mod rotation;
+pub mod running;
 mod schemas;
 mod scopes;
 pub mod shards;

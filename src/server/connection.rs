@@ -79,7 +79,7 @@ pub async fn serve_admin(app: Arc<App>, listener: TcpListener, stop: watch::Rece
     let limits = ConnectionLimits { connections: 64, ..ConnectionLimits::default() };
     let answer = move |_: Peer, request: Request<Incoming>| {
         let app = Arc::clone(&app);
-        async move { health::answer(&app, request.method(), request.uri().path()).await }
+        async move { health::answer(&app, request.method(), request.uri()).await }
     };
     serve(listener, limits, stop, answer, |_| {}).await;
 }

@@ -1,26 +1,27 @@
-//! The admin port: `/livez`, `/readyz`, `/metrics` and `/tokens`.
+//! The admin port: `/livez`, `/readyz`, `/metrics`, `/tokens` and `/configuration`.
 
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
-use hyper::{Method, Response, StatusCode};
+use hyper::{Method, Response, StatusCode, Uri};
 use jiff::Timestamp;
 
 use super::authenticate::report;
-use super::{App, leavers};
+use super::{App, configuration, leavers};
 
 /// How long the store may take to answer `/readyz`.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Answers one request on the admin port.
-pub async fn answer(app: &App, method: &Method, path: &str) -> Response<Full<Bytes>> {
+pub async fn answer(app: &App, method: &Method, uri: &Uri) -> Response<Full<Bytes>> {
     if !matches!(*method, Method::GET | Method::HEAD) {
         return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is allowed here\n".to_owned());
     }
-    match path {
+    match uri.path() {
         "/livez" => text(StatusCode::OK, "ok\n".to_owned()),
         "/readyz" => match ready(app).await {
             Ok(()) => text(StatusCode::OK, "ok\n".to_owned()),
@@ -36,7 +37,25 @@ pub async fn answer(app: &App, method: &Method, path: &str) -> Response<Full<Byt
             Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("metrics: {error}\n")),
         },
         "/tokens" => text(StatusCode::OK, report::table(&app.serving.load(), Timestamp::now())),
-        _ => text(StatusCode::NOT_FOUND, "there are /livez, /readyz, /metrics and /tokens\n".to_owned()),
+        "/configuration" => {
+            let with_tenants = uri.query() != Some("tenants=false");
+            match configuration::report(app, with_tenants).await.map(|report| serde_json::to_string(&report))
+            {
+                Ok(Ok(report)) => {
+                    let mut response = text(StatusCode::OK, report);
+                    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                    response
+                }
+                Ok(Err(error)) => {
+                    text(StatusCode::INTERNAL_SERVER_ERROR, format!("configuration: {error}\n"))
+                }
+                Err(error) => text(StatusCode::SERVICE_UNAVAILABLE, format!("configuration: {error}\n")),
+            }
+        }
+        _ => text(
+            StatusCode::NOT_FOUND,
+            "there are /livez, /readyz, /metrics, /tokens and /configuration\n".to_owned(),
+        ),
     }
 }
 
@@ -56,7 +75,7 @@ async fn ready(app: &App) -> Result<(), String> {
         return Err("the server is shutting down".to_owned());
     }
     if !app.configured.load(Ordering::Acquire) {
-        return Err("no configuration is loaded yet".to_owned());
+        return Err(app.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone());
     }
     match tokio::time::timeout(PING_TIMEOUT, app.store.ping()).await {
         Ok(Ok(())) => Ok(()),

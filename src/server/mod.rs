@@ -9,6 +9,7 @@ pub mod authenticate;
 pub mod base_url;
 pub mod body;
 pub mod client;
+pub mod configuration;
 pub mod connection;
 pub mod context;
 pub mod control;
@@ -26,7 +27,7 @@ pub mod route;
 pub mod serving;
 pub mod trace;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -35,7 +36,7 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
 use crate::config::ServerConfig;
-use crate::store::{Duplicates, Prepared, Store, StoreError, TenantKey};
+use crate::store::{Duplicates, Store, StoreError, TenantKey};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
 
@@ -47,6 +48,10 @@ pub struct App {
     store: Arc<dyn Store>,
     serving: ArcSwap<Serving>,
     configured: AtomicBool,
+    /// What is waited for, before the first configuration.
+    waiting: Mutex<String>,
+    /// The tenants that are gone and whose data is being purged.
+    purging: Mutex<BTreeSet<TenantKey>>,
     draining: AtomicBool,
     metrics: Metrics,
     access_log: AccessLog,
@@ -74,6 +79,8 @@ impl App {
             store,
             serving: ArcSwap::from_pointee(Serving::nothing()),
             configured: AtomicBool::new(false),
+            waiting: Mutex::new("no configuration is loaded yet".to_owned()),
+            purging: Mutex::default(),
             draining: AtomicBool::new(false),
             metrics,
             access_log,
@@ -89,50 +96,92 @@ impl App {
     /// Serves this configuration from now on, once the store is ready for its schemas. Requests under way
     /// finish with the one they began with. After an error nothing has changed.
     pub async fn apply(&self, config: &ServerConfig) -> Result<(), StoreError> {
+        self.apply_with_digest(config, None).await
+    }
+
+    /// As [`Self::apply`], of a configuration that has a digest. What is the same costs next to nothing: tenants that
+    /// are as before are neither compiled again nor is the store asked about them.
+    pub async fn apply_with_digest(
+        &self,
+        config: &ServerConfig,
+        digest: Option<&str>,
+    ) -> Result<(), StoreError> {
         let _one_at_a_time = self.changing.lock().await;
-        let mut registries = Registries::default();
-        self.metrics.forget_schema_duplicates();
+        let before = self.serving.load_full();
+        let mut registries = Registries::of_before(&before);
         for tenant in &config.tenants {
+            if registries.kept(tenant).is_some() {
+                continue;
+            }
             let key = TenantKey(tenant.name.as_str().into());
             let types = &registries.of(&tenant.schemas, &BTreeSet::new()).resource_types;
-            let Prepared { hidden, duplicates, built } = self.store.prepare(&key, types).await?;
-            if !built.is_empty() {
-                tracing::info!(tenant = %key.0, indexes = ?built, "built the indexes that the tenant's schemas ask for");
+            let prepared = self.store.prepare(&key, types).await?;
+            if !prepared.built.is_empty() {
+                tracing::info!(tenant = %key.0, indexes = ?prepared.built, "built the indexes that the tenant's schemas ask for");
             }
-            for Duplicates { resource_type, attribute, count } in duplicates {
-                self.metrics.schema_duplicates(&key.0, &resource_type, &attribute, count);
+            for Duplicates { resource_type, attribute, count } in &prepared.duplicates {
                 tracing::warn!(tenant = %key.0, resource_type, attribute, count, "this attribute must be unique, and stored resources share values of it: they stay, and nobody else gets these values; change or delete them to have it unique");
             }
-            registries.hide(&tenant.name, hidden);
+            registries.prepared(&tenant.name, prepared);
         }
-        let serving = Serving::compile(config, &mut registries, &self.usage, Some(&self.oauth));
+        let mut serving = Serving::compile(config, &mut registries, &self.usage, Some(&self.oauth));
+        serving.digest = digest.map(Into::into);
+        let marked = match self.configured.load(Ordering::Acquire) {
+            false => self.store.marked_for_purge().await?,
+            true => before
+                .tenants()
+                .filter(|tenant| tenant.purge_on_removal)
+                .map(|tenant| tenant.key.clone())
+                .collect(),
+        };
+        self.measure_duplicates(&serving);
         self.metrics.tokens().configured(serving.token_series());
-        let before = self.serving.swap(Arc::new(serving));
+        {
+            let served: HashSet<&TenantKey> = serving.tenants().map(|tenant| &tenant.key).collect();
+            let mut purging = self.purging.lock().unwrap_or_else(PoisonError::into_inner);
+            purging.extend(marked);
+            purging.retain(|tenant| !served.contains(tenant));
+        }
+        self.serving.store(Arc::new(serving));
         *self.before.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&before);
         self.configured.store(true, Ordering::Release);
         self.metrics.configured(config.tenants.len());
         Ok(())
     }
 
+    /// Sets the metrics of values that are there twice to what was found.
+    fn measure_duplicates(&self, serving: &Serving) {
+        self.metrics.forget_schema_duplicates();
+        for tenant in serving.tenants() {
+            for Duplicates { resource_type, attribute, count } in tenant.duplicates() {
+                self.metrics.schema_duplicates(&tenant.key.0, resource_type, attribute, *count);
+            }
+        }
+    }
+
     /// Tells the store what becomes of each tenant's data when the tenant goes, and purges those that
     /// are gone and were marked for it (`deletionPolicy`); removes what only the schemas of before
-    /// needed. Call after [`Self::apply`].
+    /// needed. Call after [`Self::apply`], and again after an error.
     pub async fn settle_removals(&self) -> Result<(), StoreError> {
         let _one_at_a_time = self.changing.lock().await;
         let serving = self.serving.load_full();
         self.requests_of_before().await;
-        for tenant in serving.tenants() {
+        for tenant in serving.tenants().filter(|tenant| !tenant.is_settled()) {
             self.store.retire(&tenant.key).await?;
-        }
-        let mut served = Vec::new();
-        for tenant in serving.tenants() {
             self.store.set_purge_on_removal(&tenant.key, tenant.purge_on_removal).await?;
-            served.push(tenant.key.clone());
+            tenant.settle();
         }
+        let served: Vec<_> = serving.tenants().map(|tenant| tenant.key.clone()).collect();
         for tenant in self.store.purge_removed(&served).await? {
             tracing::info!(tenant = %tenant.0, "purged the data of a removed tenant (deletionPolicy: Delete)");
         }
+        self.purging.lock().unwrap_or_else(PoisonError::into_inner).clear();
         Ok(())
+    }
+
+    /// Says on `/readyz` what is waited for, before the first configuration.
+    pub fn waits_for(&self, what: String) {
+        *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = what;
     }
 
     /// Waits for requests that began with the configuration of before, but not for ever.

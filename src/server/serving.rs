@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -10,8 +10,8 @@ use ipnet::IpNet;
 use crate::config::{Audit, Lifecycle, Limits, Membership, ServerConfig, TenantConfig};
 use crate::scim::dialect::Dialect;
 use crate::scim::schema::{CustomSchemas, Registry};
-use crate::store::{Policy, TenantKey};
-use crate::telemetry::token_use::TokenSeries;
+use crate::store::{Duplicates, Policy, Prepared, TenantKey};
+use crate::telemetry::token_use::{LastUsed, TokenSeries};
 
 use super::authenticate::bearer::Token;
 use super::authenticate::usage::Usage;
@@ -20,6 +20,8 @@ use super::oauth::{OAuth, TenantOAuth};
 
 /// What is served now. Immutable: a new configuration is a new `Serving`.
 pub struct Serving {
+    /// The digest of the configuration, when it has one.
+    pub digest: Option<Box<str>>,
     /// The endpoint's public host name.
     pub host: Option<String>,
     allowed: Vec<IpNet>,
@@ -53,17 +55,31 @@ pub struct Tenant {
     pub tokens: Vec<Token>,
     /// OAuth 2.0, when it has any.
     pub oauth: Option<TenantOAuth>,
+    /// Its last authenticated request.
+    pub last_request: Arc<LastUsed>,
+    /// What it was compiled from.
+    config: Arc<TenantConfig>,
+    /// What the store found when it was made ready for the tenant's schemas.
+    prepared: Prepared,
+    /// Whether the store knows what it wants done with its data.
+    settled: AtomicBool,
 }
 
 impl Serving {
     /// No tenant at all.
     #[must_use]
     pub fn nothing() -> Self {
-        Self { host: None, allowed: Vec::new(), trusted_proxies: Vec::new(), tenants: HashMap::new() }
+        Self {
+            digest: None,
+            host: None,
+            allowed: Vec::new(),
+            trusted_proxies: Vec::new(),
+            tenants: HashMap::new(),
+        }
     }
 
-    /// Compiles a configuration; tokens keep what `usage` remembers of them. Without `oauth` the tenants' OAuth 2.0 is
-    /// left out.
+    /// Compiles a configuration; tokens keep what `usage` remembers of them, and tenants that `registries` has from the
+    /// configuration of before are not compiled again. Without `oauth` the tenants' OAuth 2.0 is left out.
     #[must_use]
     pub fn compile<'c>(
         config: &'c ServerConfig,
@@ -74,12 +90,19 @@ impl Serving {
         let ServerConfig { endpoint: _, host, allowed_cidrs, trusted_proxies, tenants } = config;
         let tenants = tenants
             .iter()
-            .map(|tenant| {
-                let registry = registries.of_tenant(tenant);
-                (tenant.path.as_str().into(), Arc::new(Tenant::compile(tenant, registry, usage, oauth)))
+            .map(|config| {
+                let tenant = registries.kept(config).unwrap_or_else(|| {
+                    let last_request =
+                        registries.before.get(config.name.as_str()).map(|tenant| &tenant.last_request);
+                    let last_request = last_request.cloned();
+                    let (registry, prepared) = registries.of_tenant(config);
+                    Arc::new(Tenant::compile(config, registry, prepared, last_request, usage, oauth))
+                });
+                (config.path.as_str().into(), tenant)
             })
             .collect();
         Self {
+            digest: None,
             host: host.clone(),
             allowed: allowed_cidrs.clone(),
             trusted_proxies: trusted_proxies.clone(),
@@ -127,35 +150,66 @@ impl Serving {
     }
 }
 
-/// The registries in use, so that tenants with the same schemas share one.
+/// The registries in use, so that tenants with the same schemas share one, and the tenants of before, so that those that
+/// are as before stay.
 #[derive(Default)]
 pub struct Registries<'c> {
     registries: HashMap<(&'c CustomSchemas, BTreeSet<String>), Arc<Registry>>,
-    hidden: HashMap<&'c str, BTreeSet<String>>,
+    prepared: HashMap<&'c str, Prepared>,
+    /// By name.
+    before: HashMap<&'c str, &'c Arc<Tenant>>,
 }
 
 impl<'c> Registries<'c> {
+    /// Those of a configuration that is about to be replaced.
+    #[must_use]
+    pub fn of_before(serving: &'c Serving) -> Self {
+        let mut registries = Self::default();
+        for tenant in serving.tenants() {
+            let key = (&tenant.config.schemas, tenant.prepared.hidden.clone());
+            registries.registries.entry(key).or_insert_with(|| Arc::clone(&tenant.registry));
+            registries.before.insert(&*tenant.config.name, tenant);
+        }
+        registries
+    }
+
+    /// The tenant of before when it is as it was.
+    #[must_use]
+    pub fn kept(&self, config: &Arc<TenantConfig>) -> Option<Arc<Tenant>> {
+        let tenant = self.before.get(config.name.as_str())?;
+        let same = Arc::ptr_eq(&tenant.config, config) || tenant.config == *config;
+        same.then(|| Arc::clone(tenant))
+    }
+
     /// The registry of a set of schemas, when these resource types hide some of what is stored.
     pub fn of(&mut self, schemas: &'c CustomSchemas, hidden: &BTreeSet<String>) -> Arc<Registry> {
         let compile = || Arc::new(Registry::with(schemas, hidden));
         Arc::clone(self.registries.entry((schemas, hidden.clone())).or_insert_with(compile))
     }
 
-    /// Notes which of a tenant's resource types hide some of what is stored: [`Registry::with`].
-    pub fn hide(&mut self, tenant: &'c str, types: BTreeSet<String>) {
-        if !types.is_empty() {
-            self.hidden.insert(tenant, types);
+    /// Notes what the store found of a tenant's schemas, and with that which of its resource types hide some of what
+    /// is stored: [`Registry::with`].
+    pub fn prepared(&mut self, tenant: &'c str, prepared: Prepared) {
+        if prepared != Prepared::default() {
+            self.prepared.insert(tenant, prepared);
         }
     }
 
-    fn of_tenant(&mut self, tenant: &'c TenantConfig) -> Arc<Registry> {
-        let hidden = self.hidden.get(tenant.name.as_str()).cloned().unwrap_or_default();
-        self.of(&tenant.schemas, &hidden)
+    fn of_tenant(&mut self, tenant: &'c TenantConfig) -> (Arc<Registry>, Prepared) {
+        let prepared = self.prepared.get(tenant.name.as_str()).cloned().unwrap_or_default();
+        (self.of(&tenant.schemas, &prepared.hidden), prepared)
     }
 }
 
 impl Tenant {
-    fn compile(config: &TenantConfig, registry: Arc<Registry>, usage: &Usage, oauth: Option<&OAuth>) -> Self {
+    fn compile(
+        from: &Arc<TenantConfig>,
+        registry: Arc<Registry>,
+        prepared: Prepared,
+        last_request: Option<Arc<LastUsed>>,
+        usage: &Usage,
+        oauth: Option<&OAuth>,
+    ) -> Self {
         let TenantConfig {
             name,
             path,
@@ -169,10 +223,14 @@ impl Tenant {
             lifecycle,
             membership,
             audit,
-        } = config;
+        } = &**from;
         let key = TenantKey(Arc::from(name.as_str()));
         let oauth = oauth.zip(oauth2.as_ref()).map(|(oauth, config)| oauth.tenant(&key, config));
-        let tokens = tokens.iter().filter_map(|token| Token::compile(token, &key, usage)).collect();
+        let tokens: Vec<_> = tokens.iter().filter_map(|token| Token::compile(token, &key, usage)).collect();
+        // After a restart, what the store remembers of the tokens.
+        let last_request = last_request.unwrap_or_else(|| {
+            Arc::new(LastUsed::new(tokens.iter().filter_map(|token| token.remembered.last_used.get()).max()))
+        });
         Self {
             key,
             path: path.as_str().into(),
@@ -186,7 +244,28 @@ impl Tenant {
             advised: AtomicBool::new(false),
             tokens,
             oauth,
+            last_request,
+            config: Arc::clone(from),
+            prepared,
+            settled: AtomicBool::new(false),
         }
+    }
+
+    /// What is not unique although its schemas say so.
+    #[must_use]
+    pub fn duplicates(&self) -> &[Duplicates] {
+        &self.prepared.duplicates
+    }
+
+    /// Whether the store knows what it wants done with its data.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.settled.load(Ordering::Acquire)
+    }
+
+    /// The store knows now.
+    pub fn settle(&self) {
+        self.settled.store(true, Ordering::Release);
     }
 }
 

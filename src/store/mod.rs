@@ -294,6 +294,17 @@ pub struct LeaverFigures {
     pub pending: u64,
 }
 
+/// How many resources of a type a tenant has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Count {
+    /// Whose.
+    pub tenant: TenantKey,
+    /// The name of the type.
+    pub resource_type: String,
+    /// How many.
+    pub resources: u64,
+}
+
 /// What stands between us and the data: none of it is the client's fault.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
@@ -387,6 +398,10 @@ pub trait Store: Send + Sync + 'static {
     /// How many resources of a type a tenant has.
     async fn count(&self, tenant: &TenantKey, resource_type: &str) -> Result<u64, StoreError>;
 
+    /// How many resources of each type the tenants have, those that have any: from counters, so that it costs as much
+    /// with millions of resources.
+    async fn counts(&self) -> Result<Vec<Count>, StoreError>;
+
     /// A tenant's retained resources in the order of deletion, after a position.
     async fn retained(
         &self,
@@ -403,6 +418,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Remembers what is to become of a tenant's data when the tenant goes (`deletionPolicy: Delete`).
     async fn set_purge_on_removal(&self, tenant: &TenantKey, purge: bool) -> Result<(), StoreError>;
+
+    /// The tenants that were marked by [`Self::set_purge_on_removal`] and are not purged.
+    async fn marked_for_purge(&self) -> Result<Vec<TenantKey>, StoreError>;
 
     /// Purges tenants that are not among `served` and were marked by [`Self::set_purge_on_removal`].
     async fn purge_removed(&self, served: &[TenantKey]) -> Result<Vec<TenantKey>, StoreError>;

@@ -12,7 +12,7 @@ use scim_operator::store::audit::{self, Changes, FeedError, Pruned, Retention};
 use scim_operator::store::idempotency::{Keyed, Once, Recalled, Render};
 use scim_operator::store::token_use::TokenUse;
 use scim_operator::store::{
-    LeaverFigures, Listing, Prepared, Query, Retained, Store, StoreError, TenantKey, UnitResult, Write,
+    Count, LeaverFigures, Listing, Prepared, Query, Retained, Store, StoreError, TenantKey, UnitResult, Write,
 };
 
 use crate::support::{Server, config};
@@ -76,6 +76,9 @@ impl Store for Failing {
     async fn count(&self, _: &TenantKey, _: &str) -> Result<u64, StoreError> {
         self.fail()
     }
+    async fn counts(&self) -> Result<Vec<Count>, StoreError> {
+        self.fail()
+    }
     async fn retained(&self, _: &TenantKey, _: i64, _: usize) -> Result<Vec<Retained>, StoreError> {
         self.fail()
     }
@@ -87,6 +90,9 @@ impl Store for Failing {
     }
     async fn set_purge_on_removal(&self, _: &TenantKey, _: bool) -> Result<(), StoreError> {
         self.fail()
+    }
+    async fn marked_for_purge(&self) -> Result<Vec<TenantKey>, StoreError> {
+        Ok(Vec::new())
     }
     async fn purge_removed(&self, _: &[TenantKey]) -> Result<Vec<TenantKey>, StoreError> {
         self.fail()

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use scim_operator::scim::resource::Load;
 use scim_operator::store::token_use::{Fingerprint, TokenUse};
-use scim_operator::store::{StoreError, TenantKey};
+use scim_operator::store::{Count, StoreError, TenantKey};
 use serde_json::json;
 
 use crate::backend::Backend;
@@ -34,6 +34,15 @@ pub(crate) async fn tenants_do_not_see_each_other(backend: &Backend) {
     assert!(zeta.find_groups(&format!("members.value eq \"{ann}\"")).await.is_empty());
     assert_eq!(zeta.find_users("").await, [other]);
     assert_eq!(zeta.store.count(&zeta.key, "Group").await.unwrap(), 0);
+    let mut counts = zeta.store.counts().await.unwrap();
+    counts.sort_by_key(|count| (count.tenant.clone(), count.resource_type.clone()));
+    let count = |tenant: &TenantKey, resource_type: &str| Count {
+        tenant: tenant.clone(),
+        resource_type: resource_type.to_owned(),
+        resources: 1,
+    };
+    let expected = [count(&acme.key, "Group"), count(&acme.key, "User"), count(&zeta.key, "User")];
+    assert_eq!(counts, expected, "those that have any");
     // The same id in two tenants is two resources.
     zeta.run(zeta.user_command(&ann, json!({"userName": "eve"}))).await.unwrap();
     zeta.run(zeta.delete_command(&zeta.user, &ann)).await.unwrap();
@@ -50,11 +59,13 @@ pub(crate) async fn removed_tenant_is_kept_unless_marked(backend: &Backend) {
     store.set_purge_on_removal(&zeta.key, true).await.unwrap();
     assert_eq!(store.purge_removed(&[acme.key.clone(), zeta.key.clone()]).await.unwrap(), []);
     assert_eq!(store.tenants().await.unwrap(), [acme.key.clone(), zeta.key.clone()]);
+    assert_eq!(store.marked_for_purge().await.unwrap(), vec![zeta.key.clone()]);
     assert_eq!(store.purge_removed(&[]).await.unwrap(), vec![zeta.key.clone()]);
     assert_eq!(store.tenants().await.unwrap(), vec![acme.key.clone()]);
     assert!(acme.get_user(&ann).await.is_some());
     assert!(zeta.find_users("").await.is_empty());
     assert_eq!(store.purge_removed(&[]).await.unwrap(), []);
+    assert_eq!(store.marked_for_purge().await.unwrap(), []);
 }
 
 pub(crate) async fn purged_tenant_can_come_back_empty(backend: &Backend) {

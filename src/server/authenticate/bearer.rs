@@ -100,6 +100,7 @@ pub(super) fn authenticate(
     match (tenant, at(in_force), at(known)) {
         (Some(tenant), Some(token), _) => {
             token.remembered.last_used.note(now);
+            tenant.last_request.note(now);
             Ok(Authenticated {
                 tenant: Arc::clone(tenant),
                 actor: Arc::clone(&token.name),

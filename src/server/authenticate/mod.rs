@@ -90,12 +90,15 @@ pub async fn authenticate(
         return Err(wrong);
     };
     match oauth.authenticate(presented.token).await {
-        Ok(bearer) => Ok(Authenticated {
-            tenant: Arc::clone(tenant),
-            actor: bearer.name,
-            scopes: bearer.scopes,
-            bare: presented.bare,
-        }),
+        Ok(bearer) => {
+            tenant.last_request.note(Timestamp::now());
+            Ok(Authenticated {
+                tenant: Arc::clone(tenant),
+                actor: bearer.name,
+                scopes: bearer.scopes,
+                bare: presented.bare,
+            })
+        }
         Err(Rejection::NoKeys) => Err(Failure::RetryLater(
             NO_KEYS_RETRY_AFTER,
             "the keys of the token's issuer cannot be fetched now; try again",

@@ -47,7 +47,7 @@ use super::idempotency::{Keyed, Once, Recalled, Render};
 use super::list::List;
 use super::metrics::StoreMetrics;
 use super::{
-    LeaverFigures, Listing, Prepared, Query, Retained, Store, StoreError, TenantKey, UnitResult, Write,
+    Count, LeaverFigures, Listing, Prepared, Query, Retained, Store, StoreError, TenantKey, UnitResult, Write,
 };
 use crate::scim::list::Resources;
 use crate::scim::resource::{Load, Resource};
@@ -232,6 +232,10 @@ impl Store for PostgresStore {
         self.read(tenant, || 0, count).await
     }
 
+    async fn counts(&self) -> Result<Vec<Count>, StoreError> {
+        self.run(on_link!(|link| tenants::resources(&mut link).await)).await
+    }
+
     async fn retained(
         &self,
         tenant: &TenantKey,
@@ -252,6 +256,10 @@ impl Store for PostgresStore {
 
     async fn set_purge_on_removal(&self, tenant: &TenantKey, purge: bool) -> Result<(), StoreError> {
         self.run(on_link!(|link| purge::mark(&mut link, &self.tenants, tenant, purge).await)).await
+    }
+
+    async fn marked_for_purge(&self) -> Result<Vec<TenantKey>, StoreError> {
+        self.run(on_link!(|link| purge::marked(&mut link).await)).await
     }
 
     async fn purge_removed(&self, served: &[TenantKey]) -> Result<Vec<TenantKey>, StoreError> {

@@ -28,6 +28,13 @@ pub(super) async fn mark(
     link.query(sql, [name(tenant), purge.into()]).await.map(drop)
 }
 
+/// The tenants that are marked.
+pub(super) async fn marked(link: &mut Link) -> Result<Vec<TenantKey>, Failure> {
+    let sql = "SELECT name FROM scim.directory WHERE purge_on_removal ORDER BY name COLLATE \"C\"";
+    let rows = link.query(sql, []).await?;
+    rows.iter().map(|row| Ok(TenantKey(get::<&str>(row, 0)?.into()))).collect()
+}
+
 /// Purges the tenants that are marked and not among `served`, and what an earlier purge left.
 pub(super) async fn purge_removed(
     pool: &Pool,

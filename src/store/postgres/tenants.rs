@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::pool::Link;
 use super::shape::Shapes;
 use super::value::{Step, get};
-use crate::store::TenantKey;
+use crate::store::{Count, TenantKey};
 
 /// The numbers seen so far. Cloning shares them.
 #[derive(Clone, Default)]
@@ -113,6 +113,21 @@ impl State {
 /// The counts in a tenant's row.
 pub(super) fn counts(text: &str) -> Result<BTreeMap<String, i64>, Failure> {
     serde_json::from_str(text).map_err(|error| Failure::Internal(format!("a tenant's counts: {error}")))
+}
+
+/// How many resources of each type the tenants have. The names of other counters have spaces.
+pub(super) async fn resources(link: &mut Link) -> Result<Vec<Count>, Failure> {
+    let mut found = Vec::new();
+    for row in &link.query("SELECT name, counts FROM scim.tenant WHERE live", []).await? {
+        let tenant = TenantKey(get::<&str>(row, 0)?.into());
+        for (resource_type, resources) in counts(get(row, 1)?)? {
+            if resources > 0 && !resource_type.contains(' ') {
+                let resources = resources.cast_unsigned();
+                found.push(Count { tenant: tenant.clone(), resource_type, resources });
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// The tenants that have a resource.

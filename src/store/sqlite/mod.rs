@@ -42,7 +42,7 @@ use super::idempotency::{Keyed, Once, Recalled, Render};
 use super::list::List;
 use super::metrics::StoreMetrics;
 use super::{
-    LeaverFigures, Listing, Prepared, Query, Retained, Store, StoreError, TenantKey, UnitResult, Write,
+    Count, LeaverFigures, Listing, Prepared, Query, Retained, Store, StoreError, TenantKey, UnitResult, Write,
 };
 use crate::scim::list::Resources;
 use crate::scim::resource::{Load, Related, Resource};
@@ -229,6 +229,10 @@ impl Store for SqliteStore {
         self.read(false, move |connection, _| Ok(rows::count(connection, tenant, &resource_type)?)).await
     }
 
+    async fn counts(&self) -> Result<Vec<Count>, StoreError> {
+        self.read(true, |connection, _| Ok(rows::counts(connection)?)).await
+    }
+
     async fn retained(
         &self,
         tenant: &TenantKey,
@@ -249,6 +253,10 @@ impl Store for SqliteStore {
 
     async fn set_purge_on_removal(&self, tenant: &TenantKey, purge: bool) -> Result<(), StoreError> {
         purge::mark(&self.writer, &self.tenants, tenant, purge).await
+    }
+
+    async fn marked_for_purge(&self) -> Result<Vec<TenantKey>, StoreError> {
+        self.read(false, |connection, _| Ok(purge::marked(connection)?)).await
     }
 
     async fn purge_removed(&self, served: &[TenantKey]) -> Result<Vec<TenantKey>, StoreError> {

@@ -65,13 +65,17 @@ pub(super) async fn purge_removed(
     Ok(purged)
 }
 
-/// Takes the names of marked tenants from their data.
-fn detach(connection: &Connection, served: &HashSet<TenantKey>) -> Sql<Vec<TenantKey>> {
+/// The tenants that are marked.
+pub(super) fn marked(connection: &Connection) -> Sql<Vec<TenantKey>> {
     let mut statement = connection
         .prepare("SELECT name FROM tenant WHERE purge_on_removal AND name IS NOT NULL ORDER BY name")?;
     let names = statement.query_map([], |row| row.get::<_, String>(0))?;
-    let names = names.map(|name| Ok(TenantKey(name?.into()))).collect::<Sql<Vec<_>>>()?;
-    let removed: Vec<_> = names.into_iter().filter(|tenant| !served.contains(tenant)).collect();
+    names.map(|name| Ok(TenantKey(name?.into()))).collect()
+}
+
+/// Takes the names of marked tenants from their data.
+fn detach(connection: &Connection, served: &HashSet<TenantKey>) -> Sql<Vec<TenantKey>> {
+    let removed: Vec<_> = marked(connection)?.into_iter().filter(|tenant| !served.contains(tenant)).collect();
     for tenant in &removed {
         connection.execute("UPDATE tenant SET name = NULL WHERE name = ?1", [&*tenant.0])?;
         connection.execute("DELETE FROM token_use WHERE tenant = ?1", [&*tenant.0])?;

@@ -10,7 +10,7 @@ use crate::scim::member::{GroupRef, Member};
 use crate::scim::resource::{Related, View};
 use crate::scim::schema::ResourceType;
 use crate::store::transaction::Row;
-use crate::store::{StoreError, TenantKey};
+use crate::store::{Count, StoreError, TenantKey};
 
 /// The columns of [`row`] and [`Listed::of`], of `resource r`.
 macro_rules! columns {
@@ -174,6 +174,21 @@ pub(super) fn count(connection: &Connection, tenant: i64, resource_type: &str) -
     let count: Option<i64> =
         statement.query_row(params![tenant, resource_type], |row| row.get(0)).optional()?;
     Ok(count.unwrap_or(0).cast_unsigned())
+}
+
+/// How many resources of each type the tenants have. The names of other counters have spaces.
+pub(super) fn counts(connection: &Connection) -> Sql<Vec<Count>> {
+    let sql = "SELECT name, type, n FROM counter JOIN tenant ON tenant.key = counter.tenant
+               WHERE n > 0 AND name IS NOT NULL AND type NOT LIKE '% %'";
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map([], |row| {
+        Ok(Count {
+            tenant: TenantKey(row.get::<_, String>(0)?.into()),
+            resource_type: row.get(1)?,
+            resources: row.get::<_, i64>(2)?.cast_unsigned(),
+        })
+    })?;
+    rows.collect()
 }
 
 /// The tenants that were ever served from this database and not purged since, ordered by name.
