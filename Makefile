@@ -150,7 +150,7 @@ cluster-down: ## Stop it, and leave nothing behind
 	tests/cluster/cluster.sh down
 
 .PHONY: cluster-check
-cluster-check: image ## Bring it up, serve from our image, crash it, and compare the machine with what it was
+cluster-check: image ## Bring it up, try our image and every command of docs/install.md, crash it, and compare the machine
 	tests/cluster/cluster.sh check $(IMAGE)
 
 ##@ Housekeeping

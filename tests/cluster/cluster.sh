@@ -4,11 +4,11 @@
 #   cluster.sh up             from nothing to Ready; prints how to reach it. Needs root on Debian or Ubuntu.
 #   cluster.sh node           a second node, for what needs two
 #   cluster.sh down           nothing is left behind
-#   cluster.sh image TAR      imports a container image (an OCI layout) on every node
+#   cluster.sh image TAR [NAME]  imports a container image (an OCI layout) on every node, also under another name
 #   cluster.sh stop NAME      ends a component, such as kube-apiserver, and keeps it from starting again
 #   cluster.sh start NAME     lets it start again
 #   cluster.sh on NODE CMD... runs a command among a node's processes
-#   cluster.sh check TAR      proves `down`: up, serve.sh with the image, crash, down, and the machine is as it was
+#   cluster.sh check TAR      proves `down`: up, the image and docs/install.md, crash, down; the machine is as it was
 #
 # README.md beside this file says how it is made. A node is one process tree in namespaces of its own; this script
 # prepares its files, joins its network to the machine's, and waits for it.
@@ -26,6 +26,8 @@ PODS=10.244.0.0/16 SERVICES=10.96.0.0/16
 NODE_PODS=10.244.0.0/24 SECOND_PODS=10.244.1.0/24
 CGROUP=scim-operator-cluster
 TRAEFIK_VERSION=3.7.15
+# What `make image` calls it.
+OUR_IMAGE=localhost/scim-operator:$(sed -n 's/^version = "\(.*\)"/\1/p' "$HERE/../../Cargo.toml" | head -1)
 
 # shellcheck source=tests/cluster/certificates.sh
 source "$HERE/certificates.sh"
@@ -193,7 +195,9 @@ import_image() {
     local node
     cp "$1" "$STATE/images/$(basename "$1")" # a second node that comes later has it too
     for node in node1 node2; do
-        [[ -z $(node_pid "$node") ]] || in_node "$node" ctr --namespace k8s.io images import - <"$1"
+        [[ -n $(node_pid "$node") ]] || continue
+        in_node "$node" ctr --namespace k8s.io images import - <"$1"
+        [[ -z ${2:-} ]] || in_node "$node" ctr --namespace k8s.io images tag --force "$OUR_IMAGE" "$2"
     done
 }
 
@@ -302,6 +306,9 @@ check() {
     machine >"$folder/before"
     up
     "$HERE/serve.sh" "$1"
+    # The image where the page expects it.
+    import_image "$1" registry.example.com/platform/scim-operator:0.1.0 >/dev/null
+    "$HERE/doc.sh" "$HERE/../../docs/install.md"
     # A crash: the processes that keep the others are killed, and so is what runs in a pod.
     in_node node1 pkill -KILL --exact 'containerd|kubelet|kube-apiserver'
     down
@@ -318,6 +325,6 @@ case ${1:-} in
     start) start_component "$2" ;;
     on) in_node "${@:2}" ;;
     check) check "$2" ;;
-    image) import_image "$2" ;;
+    image) import_image "$2" "${3:-}" ;;
     *) sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 2 ;;
 esac

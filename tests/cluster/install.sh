@@ -23,6 +23,8 @@ fail() {
 
 "$HERE/cluster.sh" image "$1" >/dev/null
 step "image imported"
+# So that the authority is there by the time that the endpoint asks it.
+kube apply --filename "$ROOT/examples/cluster/namespace.yaml" --filename "$ROOT/examples/cluster/issuer.yaml" >/dev/null
 "$BIN/helm" upgrade --install scim-operator "$ROOT/charts/scim-operator" --namespace scim-system --create-namespace \
     --set image.registry=localhost,image.repository=scim-operator,image.pullPolicy=Never --wait --timeout 2m >/dev/null \
     || fail "the chart is not installed"
