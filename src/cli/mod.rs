@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod controller;
 pub mod crd;
+pub mod render;
 pub mod restore;
 pub mod serve;
 pub mod validate;
@@ -22,6 +23,7 @@ enum Command {
     Serve(serve::Arguments),
     Controller(controller::Arguments),
     Validate(validate::Args),
+    Render(render::Args),
     Audit(audit::Args),
     Crd(crd::Args),
     Restore(restore::Args),
@@ -55,6 +57,7 @@ pub fn main() -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Controller(arguments) => controller::run(&arguments),
         Command::Validate(args) => validate::run(&args),
+        Command::Render(args) => render::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Crd(args) => crd::run(&args),
         Command::Restore(args) => restore::run(&args),

@@ -58,7 +58,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(if has_errors(&findings) { Exit::Failure } else { Exit::Success }.into())
 }
 
-fn read(paths: &[PathBuf]) -> Result<Vec<File>, String> {
+/// The files at paths; `-` is the standard input.
+pub(super) fn read(paths: &[PathBuf]) -> Result<Vec<File>, String> {
     let mut files: Vec<File> = Vec::new();
     for path in paths {
         if path.as_os_str() == "-" {

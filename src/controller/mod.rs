@@ -28,6 +28,7 @@ mod publish;
 mod purge;
 mod queue;
 mod reports;
+pub mod render;
 mod run;
 mod status;
 mod tenant;

@@ -38,3 +38,20 @@ pub(super) fn autoscaler(endpoint: &ValidatedEndpoint) -> Option<HorizontalPodAu
         status: None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::fixture::{validated, yaml},
+        *,
+    };
+
+    #[test]
+    fn autoscaler_follows_the_use_of_cpu() {
+        let mut endpoint = validated("{}", "");
+        assert!(autoscaler(&endpoint).is_none());
+        endpoint.server.autoscaling =
+            Some(Autoscaling { min_replicas: 2, max_replicas: 10, target_cpu_utilization: 70 });
+        insta::assert_snapshot!(yaml(&autoscaler(&endpoint)), @"");
+    }
+}

@@ -49,3 +49,30 @@ pub(super) fn certificate(endpoint: &ValidatedEndpoint) -> Option<Certificate> {
         },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::fixture::{validated, yaml},
+        *,
+    };
+
+    #[test]
+    fn certificate_is_for_the_host() {
+        let spec = "{host: scim.example.com, exposure: {ingress: {}}, tls: {issuerRef: {name: letsencrypt, kind: ClusterIssuer}}}";
+        insta::assert_snapshot!(yaml(&certificate(&validated(spec, ""))), @"");
+    }
+
+    #[test]
+    fn certificate_without_host_is_for_the_service() {
+        let spec = "{tls: {issuerRef: {name: ca}}}";
+        let certificate = certificate(&validated(spec, "")).unwrap();
+        assert_eq!(certificate.spec.dns_names, ["door-scim.platform.svc"]);
+        assert_eq!(certificate.spec.issuer_ref.kind, "Issuer");
+    }
+
+    #[test]
+    fn certificate_that_people_keep_is_not_made() {
+        assert!(certificate(&validated("{tls: {secretName: cert}}", "")).is_none());
+    }
+}

@@ -26,3 +26,28 @@ pub fn config_secrets(endpoint: &ValidatedEndpoint) -> Vec<Secret> {
     secrets.push(secret(names.config(), HEAD_KEY, &endpoint.config.head));
     secrets
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::fixture::{tenant, validated},
+        *,
+    };
+    use crate::config::shards::shard_of;
+
+    #[test]
+    fn shards_come_before_the_head_and_only_those_with_tenants() {
+        let others = [tenant("acme", ""), tenant("globex", "")].concat();
+        let endpoint = validated("{}", &others);
+        let mut expected = ["platform/acme", "platform/globex"].map(shard_of);
+        expected.sort_unstable();
+        let mut expected: Vec<String> =
+            expected.iter().map(|shard| format!("door-scim-config-{shard:02}")).collect();
+        expected.push("door-scim-config".to_owned());
+        let secrets = config_secrets(&endpoint);
+        let names: Vec<_> = secrets.iter().map(|secret| secret.metadata.name.clone().unwrap()).collect();
+        assert_eq!(names, expected);
+        let head = &secrets[2].data.as_ref().unwrap()["config.json"];
+        assert_eq!(head.0, endpoint.config.head);
+    }
+}

@@ -62,3 +62,21 @@ pub fn credentials(tenant: &ScimTenant, new: &NewCredentials<'_>) -> Option<Secr
         ..Secret::default()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::fixture::whole, *};
+
+    #[test]
+    fn credentials_say_where_and_with_which_token() {
+        let tenant: ScimTenant = serde_json::from_value(serde_json::json!({
+            "apiVersion": "scim-operator.io/v1alpha1", "kind": "ScimTenant",
+            "metadata": {"name": "acme", "namespace": "customers", "uid": "2c3d"},
+            "spec": {"endpointRef": {"name": "door", "namespace": "platform"}},
+        }))
+        .unwrap();
+        let url = Some("https://scim.example.com/acme/scim/v2");
+        let new = NewCredentials { url, token: "t", issued_at: Some("2026-11-23T01:20:00Z") };
+        insta::assert_snapshot!(whole(&credentials(&tenant, &new)), @"");
+    }
+}

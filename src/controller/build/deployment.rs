@@ -243,3 +243,60 @@ fn spread(endpoint: &ValidatedEndpoint) -> Option<Vec<TopologySpreadConstraint>>
 fn some<T>(items: Vec<T>) -> Option<Vec<T>> {
     (!items.is_empty()).then_some(items)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::fixture::{validated, yaml},
+        *,
+    };
+    use crate::crd::Autoscaling;
+
+    #[test]
+    fn deployment_of_the_least_endpoint_is_one_restricted_pod() {
+        insta::assert_snapshot!(yaml(&deployment(&validated("{}", ""))), @"");
+    }
+
+    #[test]
+    fn deployment_has_all_that_an_endpoint_asks_for() {
+        let spec = "
+  tls: {secretName: cert}
+  server:
+    image: registry.example.com/own:2
+    imagePullPolicy: IfNotPresent
+    imagePullSecrets: [{name: registry}]
+    resources: {requests: {cpu: 1, memory: 256Mi}, limits: {memory: 1Gi}}
+    podLabels: {example.com/cost-centre: '4711', app.kubernetes.io/component: mine}
+    podAnnotations: {linkerd.io/inject: enabled}
+    nodeSelector: {kubernetes.io/arch: arm64}
+    tolerations: [{key: dedicated, operator: Exists, effect: NoSchedule}]
+    affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchExpressions: [{key: zone, operator: Exists}]}]}}}
+    topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: DoNotSchedule}]
+    priorityClassName: high";
+        let mut deployment = deployment(&validated(spec, ""));
+        // The volumes are shown by the test of the least endpoint, but for the certificate's.
+        let pod = deployment.spec.as_mut().unwrap().template.spec.as_mut().unwrap();
+        let volumes = pod.volumes.take().unwrap();
+        assert_eq!(volumes.len(), 4);
+        pod.volumes = Some(vec![volumes[3].clone()]);
+        insta::assert_snapshot!(yaml(&deployment), @"");
+    }
+
+    #[test]
+    fn deployment_with_an_autoscaler_leaves_the_number_of_pods_to_it() {
+        let mut endpoint = validated("{}", "");
+        endpoint.server.autoscaling =
+            Some(Autoscaling { min_replicas: 2, max_replicas: 10, target_cpu_utilization: 70 });
+        let spec = deployment(&endpoint).spec.unwrap();
+        assert_eq!(spec.replicas, None);
+        let constraints = spec.template.spec.unwrap().topology_spread_constraints.unwrap();
+        let keys: Vec<_> = constraints.iter().map(|constraint| constraint.topology_key.as_str()).collect();
+        assert_eq!(keys, ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]);
+    }
+
+    #[test]
+    fn deployment_does_not_change_with_tenants() {
+        let with = super::super::fixture::tenant("acme", "");
+        assert_eq!(deployment(&validated("{}", &with)), deployment(&validated("{}", "")));
+    }
+}

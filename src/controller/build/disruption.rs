@@ -29,3 +29,19 @@ pub(super) fn budget(endpoint: &ValidatedEndpoint) -> Option<PodDisruptionBudget
         status: None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::fixture::{validated, yaml},
+        *,
+    };
+
+    #[test]
+    fn drain_takes_one_pod_of_a_fleet_at_a_time() {
+        let mut endpoint = validated("{}", "");
+        assert!(budget(&endpoint).is_none());
+        endpoint.server.replicas = Some(3);
+        insta::assert_snapshot!(yaml(&budget(&endpoint)), @"");
+    }
+}

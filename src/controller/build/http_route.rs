@@ -128,3 +128,39 @@ fn path_match(Path { path, exact }: &Path) -> Match {
     let kind = if *exact { "Exact" } else { "PathPrefix" };
     Match { path: PathMatch { kind, value: path.clone() } }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::fixture::{tenant, validated, yaml},
+        *,
+    };
+    use crate::controller::validate::{Exposure, TenantRoute};
+
+    fn built(endpoint: &ValidatedEndpoint) -> Vec<HttpRoute> {
+        match &endpoint.exposure {
+            Exposure::Gateway { host, gateway } => http_routes(endpoint, host, gateway),
+            _ => Vec::new(),
+        }
+    }
+
+    const SPEC: &str = "{host: scim.example.com, exposure: {gateway: {parentRefs: [{name: public, namespace: infra, sectionName: https}], labels: {team: id}}}}";
+
+    #[test]
+    fn http_route_attaches_to_the_gateway() {
+        insta::assert_snapshot!(yaml(&built(&validated(SPEC, &tenant("acme", "")))[0]), @"");
+    }
+
+    #[test]
+    fn http_routes_of_many_tenants_stay_within_what_one_may_hold() {
+        let mut endpoint = validated(SPEC, "");
+        endpoint.tenants =
+            (0..1000).map(|n| TenantRoute { path: format!("t{n}"), issues_tokens: n % 3 == 0 }).collect();
+        for route in built(&endpoint) {
+            assert!(route.spec.rules.len() <= 16);
+            let matches: Vec<usize> = route.spec.rules.iter().map(|rule| rule.matches.len()).collect();
+            assert!(matches.iter().all(|matches| *matches <= 64));
+            assert!(matches.iter().sum::<usize>() <= 128);
+        }
+    }
+}

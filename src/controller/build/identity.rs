@@ -52,3 +52,26 @@ pub(super) fn role_binding(endpoint: &ValidatedEndpoint) -> RoleBinding {
         }]),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::fixture::{validated, whole, yaml},
+        *,
+    };
+
+    #[test]
+    fn service_account_has_no_token_and_the_labels_and_owner_of_every_object() {
+        insta::assert_snapshot!(whole(&service_account(&validated("{}", ""))), @"");
+    }
+
+    #[test]
+    fn role_may_read_the_configuration_of_its_endpoint_and_nothing_else() {
+        insta::assert_snapshot!(yaml(&role(&validated("{}", ""))), @"");
+    }
+
+    #[test]
+    fn role_is_bound_to_the_service_account() {
+        insta::assert_snapshot!(yaml(&role_binding(&validated("{}", ""))), @"");
+    }
+}

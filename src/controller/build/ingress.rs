@@ -76,3 +76,39 @@ fn ingress(
         status: None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::fixture::{tenant, validated, whole, yaml},
+        *,
+    };
+    use crate::controller::validate::Exposure;
+
+    fn built(endpoint: &ValidatedEndpoint) -> Vec<Ingress> {
+        match &endpoint.exposure {
+            Exposure::Ingress { host, ingress } => ingresses(endpoint, host, ingress),
+            _ => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn ingress_lets_the_paths_of_tenants_through_and_nothing_else() {
+        let spec = "{host: scim.example.com, exposure: {ingress: {className: traefik, annotations: {a.example/b: c}, labels: {team: id, app.kubernetes.io/name: mine}}}, tls: {secretName: cert}}";
+        let clients = "authentication: {bearer: {}, oauth2: {clients: [{name: idp, clientId: idp, secretKeyRef: {name: globex-scim-token, key: client}}]}}";
+        let others = [tenant("acme", "path: acme-eu"), tenant("globex", clients)].concat();
+        let [ingress] = &*built(&validated(spec, &others)) else { panic!("there is one") };
+        insta::assert_snapshot!(whole(ingress), @"");
+    }
+
+    #[test]
+    fn ingress_for_the_host_says_how_to_speak_to_the_pods() {
+        let spec = "{host: scim.example.com, routing: Host, exposure: {ingress: {}}, tls: {secretName: cert, endToEnd: true}}";
+        insta::assert_snapshot!(yaml(&built(&validated(spec, ""))[0]), @"");
+    }
+
+    #[test]
+    fn ingress_of_no_tenants_is_none() {
+        assert_eq!(built(&validated("{host: scim.example.com, exposure: {ingress: {}}}", "")), []);
+    }
+}

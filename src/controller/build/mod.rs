@@ -10,6 +10,8 @@ mod config;
 mod credentials;
 mod deployment;
 mod disruption;
+#[cfg(test)]
+mod fixture;
 mod http_route;
 mod identity;
 mod ingress;
@@ -119,4 +121,41 @@ fn owner(endpoint: &ValidatedEndpoint) -> Option<OwnerReference> {
         controller: Some(true),
         block_owner_deletion: Some(true),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        fixture::{tenant, validated},
+        *,
+    };
+
+    fn inventory(spec: &str, others: &str) -> String {
+        let objects = objects(&validated(spec, others)).0;
+        objects
+            .iter()
+            .map(|object| format!("{} {} {}", object.api_version(), object.kind(), object.name()))
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+
+    #[test]
+    fn inventory_of_an_endpoint_behind_an_ingress_is_in_the_order_of_application() {
+        let spec = "{host: scim.example.com, exposure: {ingress: {}}, tls: {issuerRef: {name: ca}}}";
+        insta::assert_snapshot!(inventory(spec, &tenant("acme", "")), @"");
+    }
+
+    #[test]
+    fn inventory_of_an_endpoint_behind_a_gateway_has_routes_of_the_gateway() {
+        let spec = "{host: scim.example.com, exposure: {gateway: {parentRefs: [{name: public}]}}, networkPolicy: {enabled: false}}";
+        insta::assert_snapshot!(inventory(spec, &tenant("acme", "")), @"");
+    }
+
+    #[test]
+    fn objects_of_one_endpoint_are_the_same_every_time() {
+        let spec = "{host: scim.example.com, exposure: {ingress: {}}}";
+        let others = [tenant("acme", ""), tenant("globex", "")].concat();
+        let again = [tenant("globex", ""), tenant("acme", "")].concat();
+        assert_eq!(objects(&validated(spec, &others)), objects(&validated(spec, &again)));
+    }
 }

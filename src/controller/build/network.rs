@@ -77,3 +77,23 @@ fn labelled(label: &str, value: &str) -> LabelSelector {
 fn tcp(port: IntOrString) -> NetworkPolicyPort {
     NetworkPolicyPort { port: Some(port), protocol: Some("TCP".to_owned()), end_port: None }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::fixture::{tenant, validated, yaml},
+        *,
+    };
+
+    #[test]
+    fn policy_opens_what_is_needed_and_nothing_else() {
+        let spec = "{networkPolicy: {metricsFrom: [{namespaceSelector: {matchLabels: {team: monitoring}}}], egressPorts: [16443]}}";
+        let issuer = "authentication: {bearer: {}, oauth2: {issuers: [{issuer: 'https://id.example.com:8443/realms/a', audiences: [scim]}]}}";
+        insta::assert_snapshot!(yaml(&policy(&validated(spec, &tenant("acme", issuer)))), @"");
+    }
+
+    #[test]
+    fn policy_can_be_left_to_others() {
+        assert!(policy(&validated("{networkPolicy: {enabled: false}}", "")).is_none());
+    }
+}

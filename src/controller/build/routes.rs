@@ -70,3 +70,59 @@ fn paths(tenant: &TenantRoute) -> Vec<Path> {
     }
     paths
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::{super::fixture::validated, *};
+
+    fn spread_over(tenants: &BTreeSet<TenantRoute>) -> BTreeMap<String, Vec<Path>> {
+        let mut endpoint = validated("{}", "");
+        endpoint.tenants = tenants.iter().cloned().collect();
+        routes(&endpoint)
+    }
+
+    fn many() -> impl Strategy<Value = BTreeSet<TenantRoute>> {
+        prop::collection::btree_map("[a-z]{1,4}", any::<bool>(), 0..400).prop_map(|tenants| {
+            let route = |(path, issues_tokens)| TenantRoute { path, issues_tokens };
+            tenants.into_iter().map(route).collect()
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn every_path_is_in_one_object_of_bounded_size(tenants in many()) {
+            let objects = spread_over(&tenants);
+            let mut found: Vec<String> = Vec::new();
+            for paths in objects.values() {
+                prop_assert!(!paths.is_empty() && paths.len() <= MAX_PATHS);
+                found.extend(paths.iter().map(|path| path.path.clone()));
+            }
+            let mut expected: Vec<String> =
+                tenants.iter().flat_map(paths).map(|path| path.path).collect();
+            found.sort();
+            expected.sort();
+            prop_assert_eq!(found, expected);
+        }
+
+        #[test]
+        fn tenant_that_comes_changes_one_object_or_divides_it(tenants in many(), path in "[a-z]{5}") {
+            let before = spread_over(&tenants);
+            let mut more = tenants;
+            more.insert(TenantRoute { path, issues_tokens: false });
+            let after = spread_over(&more);
+            let changed: Vec<_> = after.iter().filter(|(bits, paths)| before.get(*bits) != Some(paths)).collect();
+            let gone: Vec<_> = before.keys().filter(|bits| !after.contains_key(*bits)).collect();
+            match gone.as_slice() {
+                [] => prop_assert_eq!(changed.len(), 1),
+                [parent] => prop_assert!(changed.iter().all(|(bits, _)| bits.starts_with(parent.as_str()))),
+                _ => prop_assert!(false, "{gone:?} are gone"),
+            }
+        }
+    }
+}

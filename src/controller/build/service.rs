@@ -57,3 +57,35 @@ fn annotations(exposure: &Exposure) -> Option<BTreeMap<String, String>> {
     };
     (!annotations.is_empty()).then(|| annotations.clone())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::fixture::{validated, yaml},
+        *,
+    };
+
+    #[test]
+    fn service_within_the_cluster_is_plain_without_a_certificate() {
+        insta::assert_snapshot!(yaml(&service(&validated("{}", ""))), @"");
+    }
+
+    #[test]
+    fn service_of_a_load_balancer_has_tls_and_keeps_clients_addresses_when_they_matter() {
+        let spec = "{exposure: {loadBalancer: {annotations: {example.com/scheme: internal}, loadBalancerClass: example.com/lb, allocateNodePorts: false}}, \
+                    tls: {secretName: cert}, access: {allowedCIDRs: [203.0.113.0/24]}}";
+        insta::assert_snapshot!(yaml(&service(&validated(spec, ""))), @"");
+    }
+
+    #[test]
+    fn service_behind_an_ingress_has_tls_only_end_to_end() {
+        let spec = |end_to_end| {
+            format!(
+                "{{host: scim.example.com, exposure: {{ingress: {{serviceAnnotations: {{a/b: c}}}}}}, tls: {{secretName: cert, endToEnd: {end_to_end}}}}}"
+            )
+        };
+        let of = |end_to_end| service(&validated(&spec(end_to_end), ""));
+        assert_eq!(of(false).spec.unwrap().ports.unwrap()[0].port, 80);
+        insta::assert_snapshot!(yaml(&of(true)), @"");
+    }
+}

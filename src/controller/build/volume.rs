@@ -34,3 +34,24 @@ pub(super) fn claim(endpoint: &ValidatedEndpoint) -> Option<PersistentVolumeClai
         ..PersistentVolumeClaim::default()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::fixture::{validated, whole},
+        *,
+    };
+
+    #[test]
+    fn volume_has_no_owner_so_that_it_stays_when_the_endpoint_goes() {
+        insta::assert_snapshot!(whole(&claim(&validated("{}", ""))), @"");
+    }
+
+    #[test]
+    fn volume_that_is_to_be_deleted_goes_with_the_endpoint() {
+        let spec = "{storage: {sqlite: {size: 5Gi, storageClassName: fast, deletionPolicy: Delete}}}";
+        let claim = claim(&validated(spec, "")).unwrap();
+        assert_eq!(claim.metadata.owner_references.unwrap()[0].uid, "0a1b");
+        insta::assert_snapshot!(whole(&claim.spec), @"");
+    }
+}
