@@ -142,13 +142,35 @@ mod tests {
     #[test]
     fn inventory_of_an_endpoint_behind_an_ingress_is_in_the_order_of_application() {
         let spec = "{host: scim.example.com, exposure: {ingress: {}}, tls: {issuerRef: {name: ca}}}";
-        insta::assert_snapshot!(inventory(spec, &tenant("acme", "")), @"");
+        insta::assert_snapshot!(inventory(spec, &tenant("acme", "")), @r#"
+v1 ServiceAccount door-scim
+rbac.authorization.k8s.io/v1 Role door-scim
+rbac.authorization.k8s.io/v1 RoleBinding door-scim
+v1 PersistentVolumeClaim door-scim-data
+networking.k8s.io/v1 NetworkPolicy door-scim
+cert-manager.io/v1 Certificate door-scim-tls
+v1 Secret door-scim-config-01
+v1 Secret door-scim-config
+apps/v1 Deployment door-scim
+v1 Service door-scim
+networking.k8s.io/v1 Ingress door-scim
+"#);
     }
 
     #[test]
     fn inventory_of_an_endpoint_behind_a_gateway_has_routes_of_the_gateway() {
         let spec = "{host: scim.example.com, exposure: {gateway: {parentRefs: [{name: public}]}}, networkPolicy: {enabled: false}}";
-        insta::assert_snapshot!(inventory(spec, &tenant("acme", "")), @"");
+        insta::assert_snapshot!(inventory(spec, &tenant("acme", "")), @r#"
+v1 ServiceAccount door-scim
+rbac.authorization.k8s.io/v1 Role door-scim
+rbac.authorization.k8s.io/v1 RoleBinding door-scim
+v1 PersistentVolumeClaim door-scim-data
+v1 Secret door-scim-config-01
+v1 Secret door-scim-config
+apps/v1 Deployment door-scim
+v1 Service door-scim
+gateway.networking.k8s.io/v1 HTTPRoute door-scim
+"#);
     }
 
     #[test]

@@ -67,14 +67,53 @@ mod tests {
 
     #[test]
     fn service_within_the_cluster_is_plain_without_a_certificate() {
-        insta::assert_snapshot!(yaml(&service(&validated("{}", ""))), @"");
+        insta::assert_snapshot!(yaml(&service(&validated("{}", ""))), @r#"
+apiVersion: v1
+kind: Service
+metadata:
+  namespace: platform
+  name: door-scim
+spec:
+  ports:
+  - appProtocol: http
+    name: http
+    port: 80
+    protocol: TCP
+    targetPort: http
+  selector:
+    app.kubernetes.io/component: server
+    scim-operator.io/endpoint: door
+  type: ClusterIP
+"#);
     }
 
     #[test]
     fn service_of_a_load_balancer_has_tls_and_keeps_clients_addresses_when_they_matter() {
         let spec = "{exposure: {loadBalancer: {annotations: {example.com/scheme: internal}, loadBalancerClass: example.com/lb, allocateNodePorts: false}}, \
                     tls: {secretName: cert}, access: {allowedCIDRs: [203.0.113.0/24]}}";
-        insta::assert_snapshot!(yaml(&service(&validated(spec, ""))), @"");
+        insta::assert_snapshot!(yaml(&service(&validated(spec, ""))), @r#"
+apiVersion: v1
+kind: Service
+metadata:
+  annotations:
+    example.com/scheme: internal
+  namespace: platform
+  name: door-scim
+spec:
+  allocateLoadBalancerNodePorts: false
+  externalTrafficPolicy: Local
+  loadBalancerClass: example.com/lb
+  ports:
+  - appProtocol: https
+    name: https
+    port: 443
+    protocol: TCP
+    targetPort: https
+  selector:
+    app.kubernetes.io/component: server
+    scim-operator.io/endpoint: door
+  type: LoadBalancer
+"#);
     }
 
     #[test]
@@ -86,6 +125,25 @@ mod tests {
         };
         let of = |end_to_end| service(&validated(&spec(end_to_end), ""));
         assert_eq!(of(false).spec.unwrap().ports.unwrap()[0].port, 80);
-        insta::assert_snapshot!(yaml(&of(true)), @"");
+        insta::assert_snapshot!(yaml(&of(true)), @r#"
+apiVersion: v1
+kind: Service
+metadata:
+  annotations:
+    a/b: c
+  namespace: platform
+  name: door-scim
+spec:
+  ports:
+  - appProtocol: https
+    name: https
+    port: 443
+    protocol: TCP
+    targetPort: https
+  selector:
+    app.kubernetes.io/component: server
+    scim-operator.io/endpoint: door
+  type: ClusterIP
+"#);
     }
 }

@@ -44,7 +44,25 @@ mod tests {
 
     #[test]
     fn volume_has_no_owner_so_that_it_stays_when_the_endpoint_goes() {
-        insta::assert_snapshot!(whole(&claim(&validated("{}", ""))), @"");
+        insta::assert_snapshot!(whole(&claim(&validated("{}", ""))), @r#"
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata:
+  labels:
+    app.kubernetes.io/component: server
+    app.kubernetes.io/instance: door
+    app.kubernetes.io/managed-by: scim-operator
+    app.kubernetes.io/name: scim-operator
+    scim-operator.io/endpoint: door
+  name: door-scim-data
+  namespace: platform
+spec:
+  accessModes:
+  - ReadWriteOnce
+  resources:
+    requests:
+      storage: 1Gi
+"#);
     }
 
     #[test]
@@ -52,6 +70,13 @@ mod tests {
         let spec = "{storage: {sqlite: {size: 5Gi, storageClassName: fast, deletionPolicy: Delete}}}";
         let claim = claim(&validated(spec, "")).unwrap();
         assert_eq!(claim.metadata.owner_references.unwrap()[0].uid, "0a1b");
-        insta::assert_snapshot!(whole(&claim.spec), @"");
+        insta::assert_snapshot!(whole(&claim.spec), @r#"
+accessModes:
+- ReadWriteOnce
+resources:
+  requests:
+    storage: 5Gi
+storageClassName: fast
+"#);
     }
 }
