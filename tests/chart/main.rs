@@ -73,10 +73,10 @@ fn helm(arguments: &[&str], values: Option<&Path>) -> Output {
     command.output().expect("make tools has built Helm")
 }
 
-/// The manifests of a release `scim` in the namespace `scim-system`, each with the template that it comes from.
+/// The manifests of a release `scim` in the namespace `scim-operator`, each with the template that it comes from.
 fn rendered(values: Option<&Path>) -> Vec<(String, String)> {
     let chart = chart().display().to_string();
-    let output = helm(&["template", "scim", &chart, "--namespace", "scim-system"], values);
+    let output = helm(&["template", "scim", &chart, "--namespace", "scim-operator"], values);
     assert!(output.status.success(), "{values:?}:\n{}", text(&output.stderr));
     text(&output.stdout)
         .split("---\n# Source: scim-operator/templates/")
@@ -207,7 +207,7 @@ fn notes_name_the_next_command_and_its_manifest_is_valid() {
     for file in values("values") {
         let chart = chart().display().to_string();
         let output =
-            helm(&["install", "scim", &chart, "--dry-run=client", "--namespace", "scim-system"], Some(&file));
+            helm(&["install", "scim", &chart, "--dry-run=client", "--namespace", "scim-operator"], Some(&file));
         assert!(output.status.success(), "{}", text(&output.stderr));
         let output = text(&output.stdout);
         let (_, notes) = output.split_once("\nNOTES:\n").expect("there are notes");

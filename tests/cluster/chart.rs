@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::support::{ApiServer, text};
 
-const NAMESPACE: [&str; 2] = ["--namespace", "scim-system"];
+const NAMESPACE: [&str; 2] = ["--namespace", "scim-operator"];
 const DEFINITION: &str = "crd/scimtenants.scim-operator.io";
 
 fn chart() -> String {
@@ -99,7 +99,7 @@ async fn every_object_of_the_chart_is_what_an_api_server_takes() {
     let server = ApiServer::start().await;
     let values = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/chart/values");
     let folder = tempfile::TempDir::new().expect("the temporary folder is writable");
-    for namespace in ["scim-system", "identity", "identity-staging"] {
+    for namespace in ["scim-operator", "identity", "identity-staging"] {
         server.create_namespace(namespace).await;
     }
     for file in fs::read_dir(values).expect("there are values") {
@@ -112,7 +112,7 @@ async fn every_object_of_the_chart_is_what_an_api_server_takes() {
             &file,
             // Other tests have them there; a kind of the Prometheus operator is not.
             "--set=crds.enabled=false,metrics.serviceMonitor.enabled=false",
-            "--namespace=scim-system",
+            "--namespace=scim-operator",
         ]));
         let manifests = folder.path().join("manifests.yaml");
         fs::write(&manifests, rendered).expect("the folder is writable");

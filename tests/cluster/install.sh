@@ -16,7 +16,7 @@ step() {
 }
 fail() {
     echo "install: $1" >&2
-    "$BIN/kubectl" --namespace scim-system logs deployment/scim-operator --tail 20 >&2 || true
+    "$BIN/kubectl" --namespace scim-operator logs deployment/scim-operator --tail 20 >&2 || true
     kube get scimep,scimt,all,certificate,events >&2 || true
     exit 1
 }
@@ -25,7 +25,7 @@ fail() {
 step "image imported"
 # So that the authority is there by the time that the endpoint asks it.
 kube apply --filename "$ROOT/examples/cluster/namespace.yaml" --filename "$ROOT/examples/cluster/issuer.yaml" >/dev/null
-"$BIN/helm" upgrade --install scim-operator "$ROOT/charts/scim-operator" --namespace scim-system --create-namespace \
+"$BIN/helm" upgrade --install scim-operator "$ROOT/charts/scim-operator" --namespace scim-operator --create-namespace \
     --set image.registry=localhost,image.repository=scim-operator,image.pullPolicy=Never --wait --timeout 2m >/dev/null \
     || fail "the chart is not installed"
 step "operator ready"
