@@ -86,8 +86,7 @@ fn compare_fields(
         let at = child(at, name);
         let live = &live[name];
         match owned.get(&format!("f:{name}")) {
-            Some(Value::Object(owned)) if owned.is_empty() => {
-                // Ours as a whole.
+            Some(owned) if is_whole(owned) => {
                 if !is_like(value, live) {
                     found.push(difference(&at, live));
                 }
@@ -102,6 +101,11 @@ fn compare_fields(
             found.push(difference(&child(at, name), &live[name]));
         }
     }
+}
+
+/// Whether all that is below is ours, and not told apart.
+fn is_whole(owned: &Value) -> bool {
+    owned.as_object().is_some_and(Map::is_empty)
 }
 
 /// Items of a list that are told apart by keys, or values of a set.
@@ -136,7 +140,13 @@ fn compare_items(
             match position.into_iter().find(|(index, item)| !matched[*index] && has_key(item, false)) {
                 Some((index, wanted)) => {
                     matched[index] = true;
-                    compare_owned(&at, wanted, there, owned, found);
+                    if is_whole(owned) {
+                        if !is_like(wanted, there) {
+                            found.push(difference(&at, there));
+                        }
+                    } else {
+                        compare_owned(&at, wanted, there, owned, found);
+                    }
                 }
                 None => found.push(difference(&at, there)),
             }
@@ -226,7 +236,11 @@ mod tests {
         json!({
             "apiVersion": "apps/v1",
             "kind": "Deployment",
-            "metadata": {"name": "a", "namespace": "b", "labels": {"scim-operator.io/endpoint": "a"}},
+            "metadata": {
+                "name": "a", "namespace": "b",
+                "labels": {"scim-operator.io/endpoint": "a"},
+                "ownerReferences": [{"kind": "ScimEndpoint", "name": "a", "uid": "2"}],
+            },
             "spec": {
                 "replicas": 2,
                 "template": {"spec": {
@@ -250,11 +264,15 @@ mod tests {
             "metadata": {
                 "name": "a", "namespace": "b", "uid": "1",
                 "labels": {"scim-operator.io/endpoint": "a", "theirs": "yes"},
+                "ownerReferences": [{"kind": "ScimEndpoint", "name": "a", "uid": "2"}],
                 "annotations": {"deployment.kubernetes.io/revision": "1"},
                 "managedFields": [
                     {"manager": "kube-controller-manager", "operation": "Update", "subresource": "status", "fieldsV1": {}},
                     {"manager": "scim-operator", "operation": "Apply", "fieldsV1": {
-                        "f:metadata": {"f:labels": {"f:scim-operator.io/endpoint": {}}},
+                        "f:metadata": {
+                            "f:labels": {"f:scim-operator.io/endpoint": {}},
+                            "f:ownerReferences": {"k:{\"uid\":\"2\"}": {}},
+                        },
                         "f:spec": {
                             "f:replicas": {},
                             "f:template": {"f:spec": {

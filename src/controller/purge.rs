@@ -19,23 +19,26 @@ use super::{
     tenant::{PURGE_AGAIN, put_finalizers, status_of},
     view::{View, Why},
 };
-use crate::crd::{ScimTenant, condition::Reason};
+use crate::crd::{DeletionPolicy, ScimTenant, condition::Reason};
 
 /// How far a purge is.
 enum Purge {
     Done(&'static str),
+    Retained,
     UnderWay,
     Blocked(Why),
 }
 
 /// One turn.
 pub(crate) async fn step(context: &Context, key: &Key, tenant: &ScimTenant) -> Result<Turn, Failure> {
-    let finalizers = tenant.metadata.finalizers.clone().unwrap_or_default();
-    if !finalizers.iter().any(|finalizer| finalizer == PURGE_FINALIZER) {
+    let mut finalizers = tenant.metadata.finalizers.iter().flatten();
+    if !finalizers.any(|finalizer| finalizer == PURGE_FINALIZER) {
         return Ok(Turn::Done);
     }
     let endpoint = endpoint_of(tenant);
     let purge = match context.cache.endpoint(&endpoint) {
+        // Somebody thought better of it.
+        _ if tenant.spec.deletion_policy == DeletionPolicy::Retain => Purge::Retained,
         None => without_endpoint(context, &endpoint),
         Some(_) => match context.known_endpoint(&endpoint) {
             Some(state) => with_endpoint(&state.view(), key, &endpoint),
@@ -44,11 +47,12 @@ pub(crate) async fn step(context: &Context, key: &Key, tenant: &ScimTenant) -> R
     };
     let blocked = match &purge {
         Purge::Done(note) => {
-            let rest: Vec<String> =
-                finalizers.into_iter().filter(|finalizer| finalizer != PURGE_FINALIZER).collect();
-            put_finalizers(context, key, tenant, &rest).await?;
+            let_go(context, key, tenant).await?;
             context.events.tell(Kind::Tenant, &tenant.metadata, Happening::DataPurged, note);
-            tracing::info!(tenant = %key, generation = tenant.metadata.generation, note, "let the tenant go");
+            return Ok(Turn::Done);
+        }
+        Purge::Retained => {
+            let_go(context, key, tenant).await?;
             return Ok(Turn::Done);
         }
         Purge::UnderWay => None,
@@ -62,6 +66,15 @@ pub(crate) async fn step(context: &Context, key: &Key, tenant: &ScimTenant) -> R
         context.events.tell(Kind::Tenant, &tenant.metadata, Happening::PurgeBlocked, &why.message);
     }
     Ok(Turn::Again(PURGE_AGAIN))
+}
+
+/// Takes our finalizer off.
+async fn let_go(context: &Context, key: &Key, tenant: &ScimTenant) -> Result<(), Failure> {
+    let finalizers = tenant.metadata.finalizers.iter().flatten();
+    let rest: Vec<String> = finalizers.filter(|finalizer| *finalizer != PURGE_FINALIZER).cloned().collect();
+    put_finalizers(context, key, tenant, &rest).await?;
+    tracing::info!(tenant = %key, generation = tenant.metadata.generation, "let the tenant go");
+    Ok(())
 }
 
 fn with_endpoint(view: &View, key: &Key, endpoint: &Key) -> Purge {

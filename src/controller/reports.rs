@@ -27,7 +27,8 @@ pub(crate) struct Reporters {
 /// `GET /configuration` of a pod's admin port.
 #[derive(Debug, Deserialize)]
 struct Answer {
-    digest: String,
+    /// None of a pod that has no configuration yet.
+    digest: Option<String>,
     #[serde(default)]
     tenants: Vec<AnswerTenant>,
     #[serde(default)]
@@ -79,7 +80,7 @@ impl Reporters {
             metrics.pod_asked(answer.is_ok());
             match answer {
                 Ok(Answer { digest, tenants, purging }) => {
-                    report.digests.push(digest);
+                    report.digests.push(digest.unwrap_or_default());
                     report.purging.extend(purging);
                     report.count(tenants);
                 }

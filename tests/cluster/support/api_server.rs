@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tokio::sync::Mutex;
 
 /// Whoever presents it may do everything; the server listens on this machine only and lives for seconds.
-const TOKEN: &str = "admin";
+pub(crate) const TOKEN: &str = "admin";
 /// A cold start on a busy machine; an idle one needs 3 s.
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -27,20 +27,20 @@ static RUNNING: Mutex<Weak<Running>> = Mutex::const_new(Weak::new());
 /// Each has a client of its own, as connections belong to the runtime of one test.
 #[derive(Debug)]
 pub(crate) struct ApiServer {
-    client: Client,
-    running: Arc<Running>,
+    pub(crate) client: Client,
+    pub(crate) running: Arc<Running>,
 }
 
 /// The processes and how to reach them.
 #[derive(Debug)]
-struct Running {
-    url: String,
+pub(crate) struct Running {
+    pub(crate) url: String,
     certificate: Vec<Certificate>,
     binaries: PathBuf,
     // In this order: an API server without its etcd only makes noise.
     _server: Process,
     _etcd: Process,
-    folder: TempDir,
+    pub(crate) folder: TempDir,
 }
 
 /// What the API server says to one object.
@@ -59,11 +59,17 @@ impl ApiServer {
         if let Some(running) = running.upgrade() {
             return Self { client: client(&running.certificate), running };
         }
+        let server = Self::alone().await;
+        *running = Arc::downgrade(&server.running);
+        server
+    }
+
+    /// A new one with `crds/` installed, that no other test uses.
+    pub(crate) async fn alone() -> Self {
         let started = Instant::now();
         let server = Self::start_empty().await;
         server.install_definitions().await;
         println!("API server with our definitions: ready after {:.1} s", started.elapsed().as_secs_f64());
-        *running = Arc::downgrade(&server.running);
         server
     }
 
@@ -173,11 +179,11 @@ impl ApiServer {
             .unwrap_or_else(|error| panic!("{name} cannot be started: {error}; run `make tools`"))
     }
 
-    async fn get(&self, path: &str) -> (StatusCode, Value) {
+    pub(crate) async fn get(&self, path: &str) -> (StatusCode, Value) {
         self.send(Method::GET, path, &Value::Null).await
     }
 
-    async fn send(&self, method: Method, path: &str, body: &Value) -> (StatusCode, Value) {
+    pub(crate) async fn send(&self, method: Method, path: &str, body: &Value) -> (StatusCode, Value) {
         let request = self.client.request(method, format!("{}{path}", self.running.url)).bearer_auth(TOKEN);
         let request = if body.is_null() { request } else { request.json(body) };
         let answer = request.send().await.expect("the API server answers");
