@@ -34,7 +34,8 @@ pub fn base_url(
         }
     }
     format!(
-        "http://{}/{tenant}/scim/v2",
+        "{}://{}/{tenant}/scim/v2",
+        if peer.tls { "https" } else { "http" },
         std::net::SocketAddr::new(peer.local.ip().to_canonical(), peer.local.port())
     )
 }
@@ -53,7 +54,8 @@ mod tests {
         let mut serving = Serving::nothing();
         serving.host = configured.map(str::to_owned);
         let headers = HeaderMap::from_iter([(HOST, host_header.parse().unwrap())]);
-        let peer = Peer { remote: remote.parse().unwrap(), local: "127.0.0.1:8080".parse().unwrap() };
+        let peer =
+            Peer { remote: remote.parse().unwrap(), local: "127.0.0.1:8080".parse().unwrap(), tls: false };
         let client = Client {
             address: peer.remote.ip(),
             proto: forwarded.map(|(proto, _)| proto),

@@ -18,6 +18,8 @@ pub struct Peer {
     pub remote: SocketAddr,
     /// Our end.
     pub local: SocketAddr,
+    /// Whether TLS ends here.
+    pub tls: bool,
 }
 
 /// What is known of the client.
@@ -170,6 +172,7 @@ mod tests {
         let peer = Peer {
             remote: SocketAddr::new(peer.parse().unwrap(), 1),
             local: "127.0.0.1:8080".parse().unwrap(),
+            tls: false,
         };
         let Client { address, proto, host } = Client::of(&serving, &headers, peer);
         format!("{address} {} {}", proto.unwrap_or("-"), host.unwrap_or("-"))

@@ -1,4 +1,4 @@
-//! Connections: accepting them, bounding how many there are and how long they may do nothing, and
+//! Connections, with TLS or without: accepting them, bounding how many there are and how long they may do nothing, and
 //! letting them finish when the server stops.
 
 use std::convert::Infallible;
@@ -10,15 +10,19 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
 
 use super::client::Peer;
+use super::tls::Certificates;
 use super::{App, health, pipeline};
 
 /// How connections are bounded.
@@ -63,15 +67,43 @@ pub async fn serve_scim(
     limits: ConnectionLimits,
     stop: watch::Receiver<bool>,
 ) {
+    serve_scim_over(app, listener, None, limits, stop).await;
+}
+
+/// As [`serve_scim`], with TLS.
+pub async fn serve_scim_tls(
+    app: Arc<App>,
+    listener: TcpListener,
+    certificates: &Certificates,
+    limits: ConnectionLimits,
+    stop: watch::Receiver<bool>,
+) {
+    serve_scim_over(app, listener, Some(certificates.acceptor()), limits, stop).await;
+}
+
+async fn serve_scim_over(
+    app: Arc<App>,
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    limits: ConnectionLimits,
+    stop: watch::Receiver<bool>,
+) {
     let gauge = app.metrics.connections().clone();
     let answer = move |peer: Peer, request: Request<Incoming>| {
         let app = Arc::clone(&app);
-        async move { pipeline::handle(&app, peer, request).await }
+        async move {
+            let mut response = pipeline::handle(&app, peer, request).await;
+            if app.is_draining() {
+                // The client makes its next connection to somebody else.
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            response
+        }
     };
     let observe = move |change: i64| {
         gauge.inc_by(change);
     };
-    serve(listener, limits, stop, answer, observe).await;
+    serve(listener, tls, limits, stop, answer, observe).await;
 }
 
 /// Serves the admin port on a listener until `stop` is true.
@@ -81,11 +113,12 @@ pub async fn serve_admin(app: Arc<App>, listener: TcpListener, stop: watch::Rece
         let app = Arc::clone(&app);
         async move { health::answer(&app, request.method(), request.uri()).await }
     };
-    serve(listener, limits, stop, answer, |_| {}).await;
+    serve(listener, None, limits, stop, answer, |_| {}).await;
 }
 
 async fn serve<A, F, O>(
     listener: TcpListener,
+    tls: Option<TlsAcceptor>,
     limits: ConnectionLimits,
     mut stop: watch::Receiver<bool>,
     answer: A,
@@ -112,44 +145,68 @@ async fn serve<A, F, O>(
                 continue;
             }
         };
-        let (slots, watcher, answer, observe) =
-            (Arc::clone(&slots), graceful.watcher(), answer.clone(), observe.clone());
+        let (slots, watcher, tls) = (Arc::clone(&slots), graceful.watcher(), tls.clone());
+        let (answer, observe) = (answer.clone(), observe.clone());
         tokio::spawn(async move {
             let slot = tokio::time::timeout(limits.wait, slots.acquire_owned()).await;
             let Ok(Ok(_slot)) = slot else {
-                refuse(stream).await;
+                // Words in the clear are noise to a client that begins with a handshake.
+                if tls.is_none() {
+                    refuse(stream).await;
+                }
                 return;
             };
             let (Ok(remote), Ok(local)) = (stream.peer_addr(), stream.local_addr()) else { return };
+            let peer = Peer { remote, local, tls: tls.is_some() };
             // Answers are whole: waiting for more to send would only delay them.
             let _ = stream.set_nodelay(true);
-            let activity = Activity::new();
-            let service = service_fn(|request| {
-                activity.begin();
-                let response = answer(Peer { remote, local }, request);
-                let activity = &activity;
-                async move {
-                    let response = response.await;
-                    activity.end();
-                    Ok::<_, Infallible>(response)
-                }
-            });
-            let mut http = http1::Builder::new();
-            // [`Activity`] bounds waiting for a head, without a timer for every request.
-            http.header_read_timeout(None).max_buf_size(MAX_HEAD_BUFFER).half_close(false);
-            let connection = watcher.watch(http.serve_connection(TokioIo::new(stream), service));
+            let Some(tls) = tls else {
+                observe(1);
+                converse(stream, peer, limits, watcher, answer).await;
+                observe(-1);
+                return;
+            };
             observe(1);
-            tokio::select! {
-                biased;
-                // A client that breaks the protocol or goes away is its own business.
-                _ = connection => {}
-                () = activity.stalled(limits) => {}
+            match tokio::time::timeout(limits.first_request, tls.accept(stream)).await {
+                Ok(Ok(stream)) => converse(stream, peer, limits, watcher, answer).await,
+                Ok(Err(error)) => tracing::debug!(%error, %remote, "a TLS handshake failed"),
+                Err(_) => tracing::debug!(%remote, "a TLS handshake took too long"),
             }
             observe(-1);
         });
     }
     drop(listener);
     graceful.shutdown().await;
+}
+
+/// Answers the requests of one connection, until either side has enough.
+async fn converse<S, A, F>(stream: S, peer: Peer, limits: ConnectionLimits, watcher: Watcher, answer: A)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    A: Fn(Peer, Request<Incoming>) -> F,
+    F: Future<Output = Response<Full<Bytes>>>,
+{
+    let activity = Activity::new();
+    let service = service_fn(|request| {
+        activity.begin();
+        let response = answer(peer, request);
+        let activity = &activity;
+        async move {
+            let response = response.await;
+            activity.end();
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let mut http = http1::Builder::new();
+    // [`Activity`] bounds waiting for a head, without a timer for every request.
+    http.header_read_timeout(None).max_buf_size(MAX_HEAD_BUFFER).half_close(false);
+    let connection = watcher.watch(http.serve_connection(TokioIo::new(stream), service));
+    tokio::select! {
+        biased;
+        // A client that breaks the protocol or goes away is its own business.
+        _ = connection => {}
+        () = activity.stalled(limits) => {}
+    }
 }
 
 /// When a connection last had something to do.

@@ -25,6 +25,7 @@ pub mod resources;
 pub mod respond;
 pub mod route;
 pub mod serving;
+pub mod tls;
 pub mod trace;
 
 use std::collections::{BTreeSet, HashSet};
@@ -163,15 +164,32 @@ impl App {
     /// are gone and were marked for it (`deletionPolicy`); removes what only the schemas of before
     /// needed. Call after [`Self::apply`], and again after an error.
     pub async fn settle_removals(&self) -> Result<(), StoreError> {
-        let _one_at_a_time = self.changing.lock().await;
-        let serving = self.serving.load_full();
-        self.requests_of_before().await;
-        for tenant in serving.tenants().filter(|tenant| !tenant.is_settled()) {
-            self.store.retire(&tenant.key).await?;
-            self.store.set_purge_on_removal(&tenant.key, tenant.purge_on_removal).await?;
+        let unsettled: Vec<_> = {
+            let _one_at_a_time = self.changing.lock().await;
+            let serving = self.serving.load_full();
+            self.requests_of_before().await;
+            let unsettled = serving.tenants().filter(|tenant| !tenant.is_settled());
+            let unsettled: Vec<_> = unsettled.cloned().collect();
+            for tenant in &unsettled {
+                self.store.retire(&tenant.key).await?;
+            }
+            unsettled
+        };
+        // Each is a write, and there may be thousands: the next configuration does not wait for them.
+        let marked: HashSet<_> = self.store.marked_for_purge().await?.into_iter().collect();
+        for tenant in unsettled {
+            if tenant.purge_on_removal != marked.contains(&tenant.key) {
+                self.store.set_purge_on_removal(&tenant.key, tenant.purge_on_removal).await?;
+            }
             tenant.settle();
         }
-        let served: Vec<_> = serving.tenants().map(|tenant| tenant.key.clone()).collect();
+        let _one_at_a_time = self.changing.lock().await;
+        // Those that went before they were marked.
+        let purging = self.purging.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for tenant in purging.difference(&self.store.marked_for_purge().await?.into_iter().collect()) {
+            self.store.set_purge_on_removal(tenant, true).await?;
+        }
+        let served: Vec<_> = self.serving.load().tenants().map(|tenant| tenant.key.clone()).collect();
         for tenant in self.store.purge_removed(&served).await? {
             tracing::info!(tenant = %tenant.0, "purged the data of a removed tenant (deletionPolicy: Delete)");
         }
@@ -210,6 +228,12 @@ impl App {
     /// From now on `/readyz` fails, so that no new client is sent here.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
+    }
+
+    /// Whether the server is about to stop.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
     }
 
     /// The metrics.

@@ -6,4 +6,5 @@
 mod agreement;
 mod chart;
 mod generated;
+mod pod;
 mod support;

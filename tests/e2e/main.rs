@@ -11,6 +11,7 @@ mod concurrency;
 mod crash;
 mod keycloak;
 mod leavers;
+mod pod;
 mod process;
 mod retries;
 mod rfc;

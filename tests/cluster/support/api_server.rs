@@ -155,6 +155,18 @@ impl ApiServer {
         .to_string()
     }
 
+    /// A kubeconfig for whoever has this token.
+    pub(crate) fn kubeconfig_of(&self, token: &str) -> String {
+        let certificate = self.running.folder.path().join("certificates/apiserver.crt");
+        let (url, certificate) = (&self.running.url, certificate.display());
+        format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: it\n\
+             clusters: [{{name: it, cluster: {{server: '{url}', certificate-authority: '{certificate}'}}}}]\n\
+             users: [{{name: it, user: {{token: '{token}'}}}}]\n\
+             contexts: [{{name: it, context: {{cluster: it, user: it}}}}]\n"
+        )
+    }
+
     /// Runs the real kubectl against it.
     pub(crate) fn kubectl(&self, arguments: &[&str]) -> Output {
         self.client_program("kubectl", ["--server", "--token", "--certificate-authority"], arguments)
@@ -232,7 +244,8 @@ impl Running {
                 // It makes itself a certificate there, which `client` trusts.
                 &format!("--cert-dir={}", path("certificates")),
                 &format!("--token-auth-file={}", path("tokens.csv")),
-                "--authorization-mode=AlwaysAllow",
+                // The admin is a master of the system; everybody else may do what a Role says.
+                "--authorization-mode=RBAC",
                 // Pods would need these, and there are none; it does not start without.
                 "--service-cluster-ip-range=10.96.0.0/16",
                 "--service-account-issuer=https://kubernetes.default.svc",

@@ -6,7 +6,7 @@ pub(crate) mod server;
 
 pub(crate) use client::{Answer, Client};
 pub(crate) use random::Random;
-pub(crate) use server::{Server, Setup, Tenant, run_for_output, run_to_exit};
+pub(crate) use server::{Server, Setup, Tenant, free_address, run_for_output, run_to_exit, token_of};
 
 /// `schemas` of a user.
 pub(crate) const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";

@@ -96,7 +96,7 @@ impl Tenant {
 }
 
 /// Known to the test, long enough for the server.
-fn token_of(tenant: &str) -> String {
+pub(crate) fn token_of(tenant: &str) -> String {
     format!("e2e-token-of-{tenant}-0123456789abcdef0123456789abcdef")
 }
 
@@ -106,6 +106,8 @@ pub(crate) struct Server {
     child: Child,
     listen: String,
     admin: String,
+    /// What to serve, as options of the command line.
+    source: Vec<String>,
     folder: TempDir,
     _share: Share,
 }
@@ -128,10 +130,32 @@ impl Server {
         fs::create_dir(folder.path().join("manifests")).expect("a new folder");
         setup.write(&folder.path().join("manifests"));
         let (listen, admin) = (free_address(), free_address());
-        let child = spawn(folder.path(), &listen, &admin);
-        let mut server = Self { child, listen, admin, folder, _share: share };
+        let manifests = folder.path().join("manifests").display().to_string();
+        let source = vec!["--manifests".to_owned(), manifests];
+        let child = spawn(folder.path(), &source, &listen, &admin);
+        let mut server = Self { child, listen, admin, source, folder, _share: share };
         server.wait_until_ready().await;
         server
+    }
+
+    /// Serves as a pod does, from the folder `config`, which is empty yet; `more` are options with values that are
+    /// below the server's folder. Does not wait.
+    pub(crate) async fn start_pod(prepare: impl FnOnce(&Path), more: &[(&str, &str)]) -> Self {
+        let share = Share::Part { _held: MACHINE.read().await };
+        let folder = TempDir::new().expect("the temporary folder is writable");
+        fs::create_dir(folder.path().join("config")).expect("a new folder");
+        prepare(folder.path());
+        let mut source = vec!["--config".to_owned(), folder.path().join("config").display().to_string()];
+        for (option, value) in more {
+            let value = match *option {
+                "--tls" => folder.path().join(value).display().to_string(),
+                _ => (*value).to_owned(),
+            };
+            source.extend([(*option).to_owned(), value]);
+        }
+        let (listen, admin) = (free_address(), free_address());
+        let child = spawn(folder.path(), &source, &listen, &admin);
+        Self { child, listen, admin, source, folder, _share: share }
     }
 
     /// `kill -9`, and waits until the process is gone.
@@ -142,7 +166,7 @@ impl Server {
 
     /// Starts it again on the same manifests, data and ports, after it ended.
     pub(crate) async fn restart(&mut self) {
-        self.child = spawn(self.folder.path(), &self.listen, &self.admin);
+        self.child = spawn(self.folder.path(), &self.source, &self.listen, &self.admin);
         self.wait_until_ready().await;
     }
 
@@ -202,7 +226,8 @@ impl Server {
         log_of(self.folder.path())
     }
 
-    async fn wait_until_ready(&mut self) {
+    /// Waits until it is ready.
+    pub(crate) async fn wait_until_ready(&mut self) {
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
             if let Some(status) = self.child.try_wait().expect("the server is our child") {
@@ -268,13 +293,12 @@ pub(crate) fn free_address() -> String {
     listener.local_addr().expect("a bound socket has an address").to_string()
 }
 
-fn spawn(folder: &Path, listen: &str, admin: &str) -> Child {
+fn spawn(folder: &Path, source: &[String], listen: &str, admin: &str) -> Child {
     let log =
         File::options().create(true).append(true).open(folder.join("log")).expect("the folder is writable");
     Command::new(env!("CARGO_BIN_EXE_scim-operator"))
         .arg("serve")
-        .arg("--manifests")
-        .arg(folder.join("manifests"))
+        .args(source)
         .arg("--data")
         .arg(folder.join("data"))
         .args(["--listen", listen, "--admin", admin])
