@@ -79,7 +79,9 @@ fn taken(status: &Value) -> Result<(), String> {
         return Ok(());
     }
     let words = parents.iter().find_map(|parent| condition(parent, "Accepted")?["message"].as_str());
-    Err(words.unwrap_or("no Gateway has looked at it yet").to_owned())
+    let nobody = "no Gateway has looked at it yet: those of spec.exposure.gateway.parentRefs must be there and allow routes \
+                  from this namespace";
+    Err(words.unwrap_or(nobody).to_owned())
 }
 
 fn condition<'a>(status: &'a Value, kind: &str) -> Option<&'a Value> {

@@ -111,7 +111,7 @@ spec:
     scene.apply(endpoint).await;
     scene.apply(TENANT).await;
     let said = scene.condition(("ScimEndpoint", "main"), "Ready", "False", "RoutesPending").await;
-    assert!(said.contains("public"), "{said}");
+    assert!(said.contains("parentRefs"), "{said}");
     scene.apply(GATEWAY).await;
     scene.tenant("acme").await.answers(200).await;
 }
