@@ -14,7 +14,7 @@ use kube::api::DynamicObject;
 use super::{
     apply::{self, Applied, ApplyError, Change, Owner, Wanted},
     build,
-    cache::{Gathered, Known},
+    cache::{Gathered, Known, secrets_of_endpoint},
     certificate,
     compile::{Compiled, Compiler, Verdict},
     context::{Context, EndpointState},
@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     config::shards::{self, HEAD_KEY, SHARD_KEY},
-    crd::{ScimEndpointStatus, condition::Reason},
+    crd::{ScimEndpoint, ScimEndpointStatus, condition::Reason},
 };
 
 /// A refusal is asked about again now and then: what is in the way may be gone without our being told.
@@ -107,7 +107,7 @@ pub(crate) async fn reconcile(context: &Context, key: &Key) -> Result<Turn, Fail
         let why = Why::new(Reason::HostTaken, message);
         return refuse(context, key, &state, &mut work, metadata, &gathered, why).await;
     }
-    fill_secrets(context, &gathered).await?;
+    fill_secrets(context, &endpoint, &gathered).await?;
     load(context, key, &state, &mut work).await?;
 
     // Validate.
@@ -211,9 +211,15 @@ async fn refuse(
 }
 
 /// Reads again the Secrets whose data nobody wanted when they were seen.
-async fn fill_secrets(context: &Context, gathered: &Gathered) -> Result<(), Failure> {
-    let keys = gathered.tenants.iter().flat_map(|tenant| &tenant.secrets).map(|(key, _)| key);
-    for key in context.cache.missing_data(keys) {
+async fn fill_secrets(
+    context: &Context,
+    endpoint: &ScimEndpoint,
+    gathered: &Gathered,
+) -> Result<(), Failure> {
+    let namespace = endpoint.metadata.namespace.as_deref().unwrap_or_default();
+    let own: Vec<Key> = secrets_of_endpoint(endpoint).iter().map(|name| Key::new(namespace, name)).collect();
+    let tenants = gathered.tenants.iter().flat_map(|tenant| &tenant.secrets).map(|(key, _)| key);
+    for key in context.cache.missing_data(own.iter().chain(tenants)) {
         if let Some(secret) = context.cluster.get(Kind::Secret, &key).await? {
             context.cache.fill_secret(secret);
         }
@@ -348,7 +354,7 @@ fn note(
 
 fn load_balancer_address(applied: &Applied) -> Option<String> {
     applied.observed(Kind::Service).find_map(|(_, observed)| match observed {
-        Observed::Service { address } => address.clone(),
+        Observed::Service { address, waits: _ } => address.clone(),
         _ => None,
     })
 }

@@ -13,8 +13,8 @@ pub(crate) enum Observed {
     Nothing,
     /// A Deployment.
     Deployment(Rollout),
-    /// A Service: the address of its load balancer.
-    Service { address: Option<String> },
+    /// A Service: the address of its load balancer, and whether it has none yet and is to have one.
+    Service { address: Option<String>, waits: bool },
     /// An `HTTPRoute`: whether a Gateway took it, or why not.
     Route { taken: Result<(), String> },
     /// A cert-manager Certificate: what it says while it is not ready.
@@ -40,7 +40,8 @@ impl Observed {
             Kind::Service => {
                 let first = &status["loadBalancer"]["ingress"][0];
                 let address = first["hostname"].as_str().or(first["ip"].as_str());
-                Self::Service { address: address.map(str::to_owned) }
+                let waits = address.is_none() && live.data["spec"]["type"] == "LoadBalancer";
+                Self::Service { address: address.map(str::to_owned), waits }
             }
             Kind::HttpRoute => Self::Route { taken: taken(status) },
             Kind::Certificate => {

@@ -183,6 +183,16 @@ fn way_in(applied: &Applied) -> Option<Why> {
             return Some(Why::new(Reason::RoutesPending, format!("HTTPRoute {}: {words}", key.name)));
         }
     }
+    for (key, observed) in applied.observed(Kind::Service) {
+        if let Observed::Service { waits: true, .. } = observed {
+            let message = format!(
+                "Service {} has no address yet: a load balancer of the cluster has to give it one; \
+                 `kubectl describe service {}` tells what it says",
+                key.name, key.name
+            );
+            return Some(Why::new(Reason::AddressPending, message));
+        }
+    }
     None
 }
 

@@ -206,8 +206,10 @@ fn alerts_ask_for_metrics_that_there_are() {
 fn notes_name_the_next_command_and_its_manifest_is_valid() {
     for file in values("values") {
         let chart = chart().display().to_string();
-        let output =
-            helm(&["install", "scim", &chart, "--dry-run=client", "--namespace", "scim-operator"], Some(&file));
+        let output = helm(
+            &["install", "scim", &chart, "--dry-run=client", "--namespace", "scim-operator"],
+            Some(&file),
+        );
         assert!(output.status.success(), "{}", text(&output.stderr));
         let output = text(&output.stdout);
         let (_, notes) = output.split_once("\nNOTES:\n").expect("there are notes");

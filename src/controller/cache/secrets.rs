@@ -233,7 +233,7 @@ fn items(data: Value) -> Arc<[Item]> {
 }
 
 /// The names of the Secrets that an endpoint refers to, in its namespace: that of its certificate.
-fn secrets_of_endpoint(endpoint: &ScimEndpoint) -> BTreeSet<String> {
+pub(crate) fn secrets_of_endpoint(endpoint: &ScimEndpoint) -> BTreeSet<String> {
     let name = endpoint.metadata.name.as_deref().unwrap_or_default();
     let certificate = |tls: &Tls| tls.secret_name.clone().unwrap_or_else(|| Names::of(name).certificate());
     endpoint.spec.tls.iter().map(certificate).collect()
