@@ -102,6 +102,8 @@ async fn certificate_broken_or_expired_is_said_before_users_notice(scene: Scene)
     let said = scene.condition(endpoint, "Ready", "False", "CertificateInvalid").await;
     assert!(said.contains(&scene.host()), "{said}");
 
+    scene.apply_value(certificate(&scene.host(), FOR_LONG)).await;
+    scene.ready("ScimEndpoint", "main").await;
     let mut broken = certificate(&scene.host(), FOR_LONG);
     broken["stringData"]["tls.crt"] = json!("this is no certificate");
     scene.apply_value(broken).await;
