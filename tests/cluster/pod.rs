@@ -267,8 +267,7 @@ async fn pod_follows_its_secret_and_serves_on_without_rights_and_without_the_api
     drop(cluster);
     pod.says("the mounted files are followed").await;
     assert_eq!(pod.digest().await.as_ref(), Some(&fourth.digest), "the old files are no news");
-    let fifth = config(&["acme"]);
-    pod.mount(&config(&["hooli"]));
+    let fifth = config(&["acme", "initech"]);
     pod.mount(&fifth);
     pod.runs(&fifth).await;
     assert_eq!((pod.status("acme").await, pod.status("hooli").await), (200, 401));

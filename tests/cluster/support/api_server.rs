@@ -144,27 +144,20 @@ impl ApiServer {
 
     /// A kubeconfig of an administrator.
     pub(crate) fn kubeconfig(&self) -> String {
+        self.kubeconfig_of(TOKEN)
+    }
+
+    /// A kubeconfig for whoever has this token.
+    pub(crate) fn kubeconfig_of(&self, token: &str) -> String {
         let certificate = self.running.folder.path().join("certificates/apiserver.crt").display().to_string();
         let cluster = json!({ "server": self.running.url, "certificate-authority": certificate });
         json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "tests",
             "clusters": [{ "name": "tests", "cluster": cluster }],
-            "users": [{ "name": "admin", "user": { "token": TOKEN } }],
-            "contexts": [{ "name": "tests", "context": { "cluster": "tests", "user": "admin" } }],
+            "users": [{ "name": "somebody", "user": { "token": token } }],
+            "contexts": [{ "name": "tests", "context": { "cluster": "tests", "user": "somebody" } }],
         })
         .to_string()
-    }
-
-    /// A kubeconfig for whoever has this token.
-    pub(crate) fn kubeconfig_of(&self, token: &str) -> String {
-        let certificate = self.running.folder.path().join("certificates/apiserver.crt");
-        let (url, certificate) = (&self.running.url, certificate.display());
-        format!(
-            "apiVersion: v1\nkind: Config\ncurrent-context: it\n\
-             clusters: [{{name: it, cluster: {{server: '{url}', certificate-authority: '{certificate}'}}}}]\n\
-             users: [{{name: it, user: {{token: '{token}'}}}}]\n\
-             contexts: [{{name: it, context: {{cluster: it, user: it}}}}]\n"
-        )
     }
 
     /// Runs the real kubectl against it.
