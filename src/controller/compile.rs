@@ -226,9 +226,12 @@ fn why(findings: &[Finding]) -> Why {
 /// What is wrong and what to do, in one text.
 fn messages(findings: &[Finding]) -> String {
     let one = |finding: &Finding| {
-        let field = finding.field.as_ref().map(|field| format!("{field}: ")).unwrap_or_default();
+        // The condition is on the tenant, or the endpoint; what is wrong may be in a Secret.
+        let elsewhere = finding.object.as_ref().filter(|object| object.starts_with("Secret "));
+        let place: Vec<&str> = elsewhere.into_iter().chain(&finding.field).map(String::as_str).collect();
+        let place = if place.is_empty() { String::new() } else { format!("{}: ", place.join(" ")) };
         let hint = finding.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
-        format!("{field}{}{hint}", finding.message)
+        format!("{place}{}{hint}", finding.message)
     };
     findings.iter().map(one).collect::<Vec<_>>().join(". ")
 }
