@@ -127,13 +127,11 @@ impl App {
         }
         let mut serving = Serving::compile(config, &mut registries, &self.usage, Some(&self.oauth));
         serving.digest = digest.map(Into::into);
-        let marked = match self.configured.load(Ordering::Acquire) {
-            false => self.store.marked_for_purge().await?,
-            true => before
-                .tenants()
-                .filter(|tenant| tenant.purge_on_removal)
-                .map(|tenant| tenant.key.clone())
-                .collect(),
+        let marked = if self.configured.load(Ordering::Acquire) {
+            let marked = before.tenants().filter(|tenant| tenant.purge_on_removal);
+            marked.map(|tenant| tenant.key.clone()).collect()
+        } else {
+            self.store.marked_for_purge().await?
         };
         self.measure_duplicates(&serving);
         self.metrics.tokens().configured(serving.token_series());

@@ -154,7 +154,7 @@ impl Serving {
 /// are as before stay.
 #[derive(Default)]
 pub struct Registries<'c> {
-    registries: HashMap<(&'c CustomSchemas, BTreeSet<String>), Arc<Registry>>,
+    by_schemas: HashMap<(&'c CustomSchemas, BTreeSet<String>), Arc<Registry>>,
     prepared: HashMap<&'c str, Prepared>,
     /// By name.
     before: HashMap<&'c str, &'c Arc<Tenant>>,
@@ -167,7 +167,7 @@ impl<'c> Registries<'c> {
         let mut registries = Self::default();
         for tenant in serving.tenants() {
             let key = (&tenant.config.schemas, tenant.prepared.hidden.clone());
-            registries.registries.entry(key).or_insert_with(|| Arc::clone(&tenant.registry));
+            registries.by_schemas.entry(key).or_insert_with(|| Arc::clone(&tenant.registry));
             registries.before.insert(&*tenant.config.name, tenant);
         }
         registries
@@ -184,7 +184,7 @@ impl<'c> Registries<'c> {
     /// The registry of a set of schemas, when these resource types hide some of what is stored.
     pub fn of(&mut self, schemas: &'c CustomSchemas, hidden: &BTreeSet<String>) -> Arc<Registry> {
         let compile = || Arc::new(Registry::with(schemas, hidden));
-        Arc::clone(self.registries.entry((schemas, hidden.clone())).or_insert_with(compile))
+        Arc::clone(self.by_schemas.entry((schemas, hidden.clone())).or_insert_with(compile))
     }
 
     /// Notes what the store found of a tenant's schemas, and with that which of its resource types hide some of what

@@ -22,7 +22,7 @@ use crate::support::{ApiServer, text};
 const NAMESPACE: &str = "platform";
 const SECRET: &str = "door-scim-config";
 const ACCOUNT: &str = "door-scim";
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn config(names: &[&str]) -> Encoded {
     let tenant = |name: &&str| {
@@ -101,7 +101,7 @@ impl Cluster {
     fn apply(&self, objects: &[Value]) {
         for object in objects {
             let file = self.folder.path().join("object.json");
-            fs::write(&file, object.to_string()).unwrap();
+            fs::write(&file, object.to_string()).expect("the temporary folder is writable");
             self.kubectl(&["apply", "--server-side", "-f", &file.display().to_string()]);
         }
     }
@@ -149,9 +149,9 @@ impl Pod {
     fn start(kubeconfig: &str) -> Self {
         let folder = TempDir::new().expect("the temporary folder is writable");
         let (listen, admin) = (free_address(), free_address());
-        fs::create_dir(folder.path().join("config")).unwrap();
-        fs::write(folder.path().join("kubeconfig"), kubeconfig).unwrap();
-        let log = File::create(folder.path().join("log")).unwrap();
+        fs::create_dir(folder.path().join("config")).expect("the temporary folder is writable");
+        fs::write(folder.path().join("kubeconfig"), kubeconfig).expect("the temporary folder is writable");
+        let log = File::create(folder.path().join("log")).expect("the temporary folder is writable");
         let child = Command::new(env!("CARGO_BIN_EXE_scim-operator"))
             .arg("serve")
             .arg("--config")
@@ -162,16 +162,16 @@ impl Pod {
             .args(["--listen", &listen, "--admin", &admin])
             .env("KUBECONFIG", folder.path().join("kubeconfig"))
             .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
+            .stdout(log.try_clone().expect("the temporary folder is writable"))
             .stderr(log)
             .spawn()
             .expect("cargo has built the binary");
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = reqwest::Client::builder().no_proxy().build().expect("a client always builds");
         Self { child, folder, listen, admin, client }
     }
 
     fn log(&self) -> String {
-        text(&fs::read(self.folder.path().join("log")).unwrap())
+        text(&fs::read(self.folder.path().join("log")).expect("the temporary folder is writable"))
     }
 
     async fn digest(&self) -> Option<String> {
@@ -205,9 +205,9 @@ impl Pod {
     fn mount(&self, encoded: &Encoded) {
         let folder: &Path = &self.folder.path().join("config");
         for (shard, bytes) in &encoded.shards {
-            fs::write(folder.join(shard_file(*shard)), bytes).unwrap();
+            fs::write(folder.join(shard_file(*shard)), bytes).expect("the temporary folder is writable");
         }
-        fs::write(folder.join(HEAD_KEY), &encoded.head).unwrap();
+        fs::write(folder.join(HEAD_KEY), &encoded.head).expect("the temporary folder is writable");
     }
 }
 

@@ -58,13 +58,13 @@ fn config(tenants: impl IntoIterator<Item = TenantConfig>) -> Encoded {
 fn mount(folder: &Path, encoded: &Encoded) {
     let version = format!("..{}", encoded.digest);
     let files = folder.join(&version);
-    fs::create_dir(&files).unwrap();
-    fs::write(files.join(HEAD_KEY), &encoded.head).unwrap();
+    fs::create_dir(&files).expect("the temporary folder is writable");
+    fs::write(files.join(HEAD_KEY), &encoded.head).expect("the temporary folder is writable");
     for (shard, bytes) in &encoded.shards {
-        fs::write(files.join(shard_file(*shard)), bytes).unwrap();
+        fs::write(files.join(shard_file(*shard)), bytes).expect("the temporary folder is writable");
     }
-    symlink(&version, folder.join("..data_tmp")).unwrap();
-    fs::rename(folder.join("..data_tmp"), folder.join("..data")).unwrap();
+    symlink(&version, folder.join("..data_tmp")).expect("the temporary folder is writable");
+    fs::rename(folder.join("..data_tmp"), folder.join("..data")).expect("the temporary folder is writable");
     let shards = encoded.shards.keys().map(|shard| shard_file(*shard));
     for name in std::iter::once(HEAD_KEY.to_owned()).chain(shards) {
         // There already: the link is the same.
@@ -73,9 +73,9 @@ fn mount(folder: &Path, encoded: &Encoded) {
 }
 
 async fn configuration(server: &Server) -> Value {
-    let (status, text) = server.admin("/configuration").await.unwrap();
+    let (status, text) = server.admin("/configuration").await.expect("the server answers");
     assert_eq!(status, 200, "{text}");
-    serde_json::from_str(&text).unwrap()
+    serde_json::from_str(&text).expect("the server answers")
 }
 
 /// Waits until the server says so.
@@ -185,7 +185,7 @@ async fn removed_tenant_is_purging_until_its_data_is_gone() {
 
 /// Makes `tls.crt` and `tls.key` for localhost.
 fn make_certificate(folder: &Path) -> Certificate {
-    fs::create_dir_all(folder).unwrap();
+    fs::create_dir_all(folder).expect("the temporary folder is writable");
     let made = Command::new("openssl")
         .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"])
         .args(["-days", "30", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"])
@@ -197,7 +197,8 @@ fn make_certificate(folder: &Path) -> Certificate {
         .output()
         .expect("openssl is installed");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    Certificate::from_pem(&fs::read(folder.join("tls.crt")).unwrap()).unwrap()
+    Certificate::from_pem(&fs::read(folder.join("tls.crt")).expect("a certificate that was just made"))
+        .expect("a certificate that was just made")
 }
 
 async fn get(client: &reqwest::Client, address: &str) -> reqwest::Result<(StatusCode, Value)> {
@@ -207,7 +208,11 @@ async fn get(client: &reqwest::Client, address: &str) -> reqwest::Result<(Status
 }
 
 fn trusting(certificate: &Certificate) -> reqwest::Client {
-    reqwest::Client::builder().no_proxy().tls_certs_only([certificate.clone()]).build().unwrap()
+    reqwest::Client::builder()
+        .no_proxy()
+        .tls_certs_only([certificate.clone()])
+        .build()
+        .expect("a client always builds")
 }
 
 #[tokio::test]

@@ -229,27 +229,9 @@ async fn serve(
         }
     };
 
-    let mut serving = tokio::spawn({
-        let (app, configured, mut stopped) = (Arc::clone(&app), followed.configured(), stopped.clone());
-        async move {
-            // Whoever connects before waits: an answer would be about tenants that are not known yet.
-            tokio::select! {
-                () = configured => {}
-                _ = stopped.wait_for(|stop| *stop) => return,
-            }
-            let limits = ConnectionLimits::default();
-            let plain = serve_scim(Arc::clone(&app), scim, limits, stopped.clone());
-            match (tls, certificates) {
-                (Some((listener, folder)), Some(certificates)) => {
-                    let renewing = tokio::spawn(certificate::follow(Arc::clone(&certificates), folder));
-                    let encrypted = serve_scim_tls(app, listener, &certificates, limits, stopped);
-                    tokio::join!(plain, encrypted);
-                    renewing.abort();
-                }
-                _ => plain.await,
-            }
-        }
-    });
+    let tls = tls.zip(certificates);
+    let mut serving =
+        tokio::spawn(serve_clients(Arc::clone(&app), scim, tls, followed.configured(), stopped.clone()));
     if let Some(control) = control {
         tokio::spawn(control::serve_control(Arc::clone(&app), control, stopped));
     }
@@ -284,6 +266,27 @@ async fn serve(
         }
     }
     Ok(())
+}
+
+/// Serves both ports, from when there is something to serve until `stopped`. Whoever connects before waits: an answer
+/// would be about tenants that are not known yet.
+async fn serve_clients(
+    app: Arc<App>,
+    plain: TcpListener,
+    tls: Option<((TcpListener, PathBuf), Arc<Certificates>)>,
+    configured: impl Future<Output = ()>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    tokio::select! {
+        () = configured => {}
+        _ = stopped.wait_for(|stop| *stop) => return,
+    }
+    let limits = ConnectionLimits::default();
+    let plain = serve_scim(Arc::clone(&app), plain, limits, stopped.clone());
+    let Some(((listener, folder), certificates)) = tls else { return plain.await };
+    let renewing = tokio::spawn(certificate::follow(Arc::clone(&certificates), folder));
+    tokio::join!(plain, serve_scim_tls(app, listener, &certificates, limits, stopped));
+    renewing.abort();
 }
 
 /// What follows the source, until it is dropped.
