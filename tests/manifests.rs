@@ -78,6 +78,11 @@ fn generated_files_are_those_of_the_schema() {
             assert!(found == expected, "{file} is stale: run `make generate`");
         }
     }
+    let conditions = fs::read_to_string(root().join("docs/reference/conditions.md")).unwrap_or_default();
+    assert!(
+        conditions == crd::condition::reference_markdown(),
+        "conditions.md is stale: run `make generate`"
+    );
 }
 
 #[test]
@@ -92,8 +97,12 @@ fn generated_definitions_read_back_as_they_were() {
 }
 
 fn validate_command(arguments: &[&str]) -> Output {
+    command("validate", arguments)
+}
+
+fn command(name: &str, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_scim-operator"))
-        .arg("validate")
+        .arg(name)
         .args(arguments)
         .current_dir(root())
         .output()
@@ -140,6 +149,93 @@ fn validate_prints_findings_for_people_and_for_programs() {
       ]
     }
     "#);
+}
+
+/// `KIND NAME` of the objects that `render` prints.
+fn rendered(arguments: &[&str]) -> Vec<String> {
+    let output = command("render", arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let (documents, findings) = scim_operator::config::yaml::parse("rendered", &text);
+    assert_eq!(findings, []);
+    let name = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    documents
+        .iter()
+        .map(|document| &document.value)
+        .map(|object| format!("{} {}", name(&object["kind"]), name(&object["metadata"]["name"])))
+        .collect()
+}
+
+#[test]
+fn render_prints_the_objects_in_the_order_of_application() {
+    insta::assert_snapshot!(rendered(&["tests/manifests/good/exposure-ingress-with-tls.yaml"]).join("\n"), @r"
+    ServiceAccount main-scim
+    Role main-scim
+    RoleBinding main-scim
+    PersistentVolumeClaim main-scim-data
+    NetworkPolicy main-scim
+    Certificate main-scim-tls
+    Secret main-scim-config
+    Deployment main-scim
+    Service main-scim
+    ");
+}
+
+#[test]
+fn render_is_the_same_every_time() {
+    let of = || command("render", &["examples/quickstart"]).stdout;
+    assert_eq!(of(), of());
+}
+
+#[test]
+fn render_shows_no_secret_unless_asked() {
+    // Its Secrets have tokens in them, as text and in base64.
+    let arguments = ["tests/manifests/good/everything.yaml"];
+    let hidden = String::from_utf8(command("render", &arguments).stdout).unwrap();
+    let digests = ["sha256 ", "(not shown"];
+    assert!(digests.iter().all(|text| hidden.contains(text)), "{hidden}");
+    assert!(!hidden.contains("\ndata:"), "{hidden}");
+    let shown = command("render", &["--show-secrets", arguments[0]]);
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(shown.contains("\ndata:"), "{shown}");
+    for text in [&hidden, &shown] {
+        assert!(!text.contains("abcdefghijklmnopqrstuvwxyz"), "{text}");
+    }
+}
+
+#[test]
+fn render_makes_placeholders_of_what_the_operator_makes_and_of_secrets_that_are_elsewhere() {
+    let output = command("render", &["tests/manifests/good/oauth2.yaml"]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = command("render", &["tests/manifests/good/minimal.yaml"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("token: (made by the operator)"), "{text}");
+}
+
+#[test]
+fn render_chooses_one_endpoint_and_its_image() {
+    let file = "tests/manifests/good/one-path-on-two-endpoints.yaml";
+    let of = |endpoint: &str| rendered(&["--endpoint", endpoint, file]);
+    assert!(
+        of("identity/second").iter().all(|object| object.contains("second") || object.contains("acme-two"))
+    );
+    assert_eq!(rendered(&[file]).len(), of("identity/main").len() + of("identity/second").len());
+    let output = command("render", &["--server-image", "registry.example.com/x:1", file]);
+    assert!(String::from_utf8(output.stdout).unwrap().contains("image: registry.example.com/x:1"));
+}
+
+#[test]
+fn render_ends_with_0_1_or_2_and_prints_nothing_beside_an_error() {
+    let wrong = command("render", &["examples/quickstart", "tests/manifests/bad/unknown-field.yaml"]);
+    assert_eq!((wrong.status.code(), wrong.stdout.as_slice()), (Some(1), b"".as_slice()));
+    insta::assert_snapshot!(String::from_utf8(command("render", &["tests/manifests/bad/unknown-field.yaml"]).stderr).unwrap(), @r"
+    tests/manifests/bad/unknown-field.yaml:9:3: error: ScimEndpoint identity/main: spec.hots: unknown field
+      hint: did you mean host?
+    ");
+    let nobody = command("render", &["--endpoint", "identity/other", "examples/quickstart"]);
+    assert_eq!(nobody.status.code(), Some(1));
+    insta::assert_snapshot!(String::from_utf8(nobody.stderr).unwrap(), @"error: there is no ScimEndpoint identity/other among the manifests");
+    assert_eq!(command("render", &["no/such/path"]).status.code(), Some(2));
 }
 
 #[test]

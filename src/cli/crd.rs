@@ -21,7 +21,7 @@ pub struct Args {
     /// Write one YAML file for each kind into this folder instead of printing.
     #[arg(long, value_name = "DIR")]
     output_dir: Option<PathBuf>,
-    /// Write the field reference of each kind, as Markdown, into this folder instead of printing.
+    /// Write the field reference of each kind and that of the conditions, as Markdown, into this folder instead of printing.
     #[arg(long, value_name = "DIR")]
     reference_dir: Option<PathBuf>,
 }
@@ -34,6 +34,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     if let Some(folder) = reference_dir {
         write_files(folder, "md", crd::reference_markdown)?;
+        let file = folder.join("conditions.md");
+        fs::write(&file, crd::condition::reference_markdown())
+            .with_context(|| format!("cannot write {}", file.display()))?;
     }
     if output_dir.is_none() && reference_dir.is_none() {
         let text: String = crd::definitions()

@@ -114,7 +114,7 @@ fn hide(object: &mut Value) {
     if object["kind"] != "Secret" {
         return;
     }
-    let Some(data) = object.as_object_mut().and_then(|object| object.remove("data")) else { return };
+    let Some(data) = object.as_object_mut().and_then(|object| object.shift_remove("data")) else { return };
     let mut shown = serde_json::Map::new();
     for (key, value) in data.as_object().into_iter().flatten() {
         let bytes = serde_json::from_value::<k8s_openapi::ByteString>(value.clone()).unwrap_or_default().0;

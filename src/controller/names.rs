@@ -29,14 +29,14 @@ impl<'a> Names<'a> {
         Self { endpoint }
     }
 
-    /// The Deployment and everything there is one of: Service, ServiceAccount, Role, RoleBinding,
-    /// PodDisruptionBudget, HorizontalPodAutoscaler, NetworkPolicy.
+    /// The Deployment and everything there is one of: Service, `ServiceAccount`, Role, `RoleBinding`,
+    /// `PodDisruptionBudget`, `HorizontalPodAutoscaler`, `NetworkPolicy`.
     #[must_use]
     pub fn workload(self) -> String {
         format!("{}-scim", self.endpoint)
     }
 
-    /// The PersistentVolumeClaim.
+    /// The `PersistentVolumeClaim`.
     #[must_use]
     pub fn data(self) -> String {
         format!("{}-scim-data", self.endpoint)
@@ -60,7 +60,7 @@ impl<'a> Names<'a> {
         format!("{}-scim-config-{shard:02}", self.endpoint)
     }
 
-    /// An Ingress or HTTPRoute: of all paths, or of those whose digest begins with these bits (see `build::routes`).
+    /// An Ingress or `HTTPRoute`: of all paths, or of those whose digest begins with these bits (see `build::routes`).
     #[must_use]
     pub fn route(self, bits: &str) -> String {
         if bits.is_empty() { self.workload() } else { format!("{}-scim-{bits}", self.endpoint) }

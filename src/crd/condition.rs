@@ -22,6 +22,22 @@ pub enum ConditionType {
 }
 
 impl ConditionType {
+    /// All types, the summary last.
+    pub const ALL: [Self; 5] =
+        [Self::Reconciling, Self::Stalled, Self::Accepted, Self::Programmed, Self::Ready];
+
+    /// What it says while it is true, for people.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Accepted => "The spec makes sense together with its neighbours, and is being carried out.",
+            Self::Programmed => "Every ready pod has reported that it runs this generation.",
+            Self::Ready => "The summary: identity providers can push.",
+            Self::Reconciling => "The cluster is on its way to the spec.",
+            Self::Stalled => "The cluster cannot get to the spec by itself: somebody must change something.",
+        }
+    }
+
     /// The name in `conditions[].type`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -215,16 +231,29 @@ pub fn get(conditions: &[Condition], kind: ConditionType) -> Option<&Condition> 
     conditions.iter().find(|condition| condition.type_ == kind.as_str())
 }
 
+/// The reference of conditions and their reasons, as Markdown.
+#[must_use]
+pub fn reference_markdown() -> String {
+    let conditions = ConditionType::ALL.map(|kind| {
+        let there = if kind.is_only_there_while_true() { " It is there only while it is true." } else { "" };
+        format!("| `{}` | {}{there} |\n", kind.as_str(), kind.meaning())
+    });
+    let reasons =
+        Reason::ALL.iter().map(|reason| format!("| `{}` | {} |\n", reason.as_str(), reason.meaning()));
+    format!(
+        "# Conditions\n\n\
+         `kubectl describe` shows what holds of a `ScimEndpoint` or a `ScimTenant` as conditions, each with a reason \
+         from the list below and a message that says what to do. This page is made from the code by `make generate`.\n\n\
+         | condition | what it says |\n|---|---|\n{}\n| reason | what it means |\n|---|---|\n{}",
+        conditions.concat(),
+        reasons.collect::<String>(),
+    )
+}
+
 /// The summary last, where `kubectl describe` is read from; what others put there after it.
 fn order(kind: &str) -> usize {
-    const ORDER: [ConditionType; 5] = [
-        ConditionType::Reconciling,
-        ConditionType::Stalled,
-        ConditionType::Accepted,
-        ConditionType::Programmed,
-        ConditionType::Ready,
-    ];
-    ORDER.iter().position(|known| known.as_str() == kind).unwrap_or(ORDER.len())
+    let all = ConditionType::ALL;
+    all.iter().position(|known| known.as_str() == kind).unwrap_or(all.len())
 }
 
 #[cfg(test)]

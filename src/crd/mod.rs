@@ -11,10 +11,6 @@ pub mod condition;
 mod definitions;
 mod duration;
 #[expect(unreachable_pub, reason = "KubeSchema copies each struct, `pub` included, into a function body")]
-#[expect(
-    clippy::duplicated_attributes,
-    reason = "each printer column has a type and a description of its own"
-)]
 mod endpoint;
 #[expect(unreachable_pub, reason = "KubeSchema copies each struct, `pub` included, into a function body")]
 mod lifecycle;

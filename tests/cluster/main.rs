@@ -7,4 +7,5 @@ mod agreement;
 mod chart;
 mod generated;
 mod pod;
+mod render;
 mod support;

@@ -53,25 +53,25 @@ mod tests {
         endpoint.server.autoscaling =
             Some(Autoscaling { min_replicas: 2, max_replicas: 10, target_cpu_utilization: 70 });
         insta::assert_snapshot!(yaml(&autoscaler(&endpoint)), @r#"
-apiVersion: autoscaling/v2
-kind: HorizontalPodAutoscaler
-metadata:
-  namespace: platform
-  name: door-scim
-spec:
-  maxReplicas: 10
-  metrics:
-  - resource:
-      name: cpu
-      target:
-        averageUtilization: 70
-        type: Utilization
-    type: Resource
-  minReplicas: 2
-  scaleTargetRef:
-    apiVersion: apps/v1
-    kind: Deployment
-    name: door-scim
-"#);
+        apiVersion: autoscaling/v2
+        kind: HorizontalPodAutoscaler
+        metadata:
+          name: door-scim
+          namespace: platform
+        spec:
+          maxReplicas: 10
+          metrics:
+          - resource:
+              name: cpu
+              target:
+                averageUtilization: 70
+                type: Utilization
+            type: Resource
+          minReplicas: 2
+          scaleTargetRef:
+            apiVersion: apps/v1
+            kind: Deployment
+            name: door-scim
+        "#);
     }
 }

@@ -61,24 +61,24 @@ mod tests {
     fn certificate_is_for_the_host() {
         let spec = "{host: scim.example.com, exposure: {ingress: {}}, tls: {issuerRef: {name: letsencrypt, kind: ClusterIssuer}}}";
         insta::assert_snapshot!(yaml(&certificate(&validated(spec, ""))), @r#"
-apiVersion: cert-manager.io/v1
-kind: Certificate
-metadata:
-  namespace: platform
-  name: door-scim-tls
-spec:
-  secretName: door-scim-tls
-  dnsNames:
-  - scim.example.com
-  issuerRef:
-    name: letsencrypt
-    kind: ClusterIssuer
-    group: cert-manager.io
-  privateKey:
-    algorithm: ECDSA
-    size: 256
-    rotationPolicy: Always
-"#);
+        apiVersion: cert-manager.io/v1
+        kind: Certificate
+        metadata:
+          name: door-scim-tls
+          namespace: platform
+        spec:
+          secretName: door-scim-tls
+          dnsNames:
+          - scim.example.com
+          issuerRef:
+            name: letsencrypt
+            kind: ClusterIssuer
+            group: cert-manager.io
+          privateKey:
+            algorithm: ECDSA
+            size: 256
+            rotationPolicy: Always
+        "#);
     }
 
     #[test]

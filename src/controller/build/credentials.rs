@@ -78,27 +78,27 @@ mod tests {
         let url = Some("https://scim.example.com/acme/scim/v2");
         let new = NewCredentials { url, token: "t", issued_at: Some("2026-11-23T01:20:00Z") };
         insta::assert_snapshot!(whole(&credentials(&tenant, &new)), @r#"
-apiVersion: v1
-kind: Secret
-data:
-  token: dA==
-  url: aHR0cHM6Ly9zY2ltLmV4YW1wbGUuY29tL2FjbWUvc2NpbS92Mg==
-metadata:
-  annotations:
-    scim-operator.io/token-issued-at: "2026-11-23T01:20:00Z"
-  labels:
-    app.kubernetes.io/managed-by: scim-operator
-    scim-operator.io/tenant: acme
-  name: acme-scim-token
-  namespace: customers
-  ownerReferences:
-  - apiVersion: scim-operator.io/v1alpha1
-    blockOwnerDeletion: true
-    controller: true
-    kind: ScimTenant
-    name: acme
-    uid: 2c3d
-type: Opaque
-"#);
+        apiVersion: v1
+        kind: Secret
+        data:
+          token: dA==
+          url: aHR0cHM6Ly9zY2ltLmV4YW1wbGUuY29tL2FjbWUvc2NpbS92Mg==
+        metadata:
+          annotations:
+            scim-operator.io/token-issued-at: "2026-11-23T01:20:00Z"
+          labels:
+            app.kubernetes.io/managed-by: scim-operator
+            scim-operator.io/tenant: acme
+          name: acme-scim-token
+          namespace: customers
+          ownerReferences:
+          - apiVersion: scim-operator.io/v1alpha1
+            blockOwnerDeletion: true
+            controller: true
+            kind: ScimTenant
+            name: acme
+            uid: 2c3d
+        type: Opaque
+        "#);
     }
 }

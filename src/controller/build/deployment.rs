@@ -255,227 +255,227 @@ mod tests {
     #[test]
     fn deployment_of_the_least_endpoint_is_one_restricted_pod() {
         insta::assert_snapshot!(yaml(&deployment(&validated("{}", ""))), @r#"
-apiVersion: apps/v1
-kind: Deployment
-metadata:
-  namespace: platform
-  name: door-scim
-spec:
-  replicas: 1
-  revisionHistoryLimit: 3
-  selector:
-    matchLabels:
-      app.kubernetes.io/component: server
-      scim-operator.io/endpoint: door
-  strategy:
-    type: Recreate
-  template:
-    metadata:
-      labels:
-        app.kubernetes.io/component: server
-        app.kubernetes.io/instance: door
-        app.kubernetes.io/managed-by: scim-operator
-        app.kubernetes.io/name: scim-operator
-        scim-operator.io/endpoint: door
-    spec:
-      automountServiceAccountToken: false
-      containers:
-      - args:
-        - serve
-        - --config=/etc/scim-operator/config
-        - --config-secret=platform/door-scim-config
-        - --data=/var/lib/scim-operator
-        - --admin=0.0.0.0:9090
-        - --listen=0.0.0.0:8080
-        image: registry.example.com/scim:1
-        livenessProbe:
-          failureThreshold: 3
-          httpGet:
-            path: /livez
-            port: admin
-          periodSeconds: 10
-          timeoutSeconds: 5
-        name: server
-        ports:
-        - containerPort: 8080
-          name: http
-          protocol: TCP
-        - containerPort: 9090
-          name: admin
-          protocol: TCP
-        readinessProbe:
-          failureThreshold: 2
-          httpGet:
-            path: /readyz
-            port: admin
-          periodSeconds: 2
-          timeoutSeconds: 5
-        resources:
-          requests:
-            cpu: 100m
-            memory: 128Mi
-        securityContext:
-          allowPrivilegeEscalation: false
-          capabilities:
-            drop:
-            - ALL
-          readOnlyRootFilesystem: true
-        startupProbe:
-          failureThreshold: 600
-          httpGet:
-            path: /livez
-            port: admin
-          periodSeconds: 1
-          timeoutSeconds: 5
-        volumeMounts:
-        - mountPath: /etc/scim-operator/config
-          name: config
-          readOnly: true
-        - mountPath: /var/lib/scim-operator
-          name: data
-        - mountPath: /var/run/secrets/kubernetes.io/serviceaccount
-          name: token
-          readOnly: true
-      enableServiceLinks: false
-      securityContext:
-        fsGroup: 65532
-        fsGroupChangePolicy: OnRootMismatch
-        runAsGroup: 65532
-        runAsNonRoot: true
-        runAsUser: 65532
-        seccompProfile:
-          type: RuntimeDefault
-      serviceAccountName: door-scim
-      terminationGracePeriodSeconds: 35
-      volumes:
-      - name: config
-        projected:
-          defaultMode: 288
-          sources:
-          - secret:
-              items:
-              - key: config.json
-                path: config.json
-              name: door-scim-config
-              optional: true
-          - secret:
-              items:
-              - key: tenants.json.gz
-                path: tenants-00.json.gz
-              name: door-scim-config-00
-              optional: true
-          - secret:
-              items:
-              - key: tenants.json.gz
-                path: tenants-01.json.gz
-              name: door-scim-config-01
-              optional: true
-          - secret:
-              items:
-              - key: tenants.json.gz
-                path: tenants-02.json.gz
-              name: door-scim-config-02
-              optional: true
-          - secret:
-              items:
-              - key: tenants.json.gz
-                path: tenants-03.json.gz
-              name: door-scim-config-03
-              optional: true
-          - secret:
-              items:
-              - key: tenants.json.gz
-                path: tenants-04.json.gz
-              name: door-scim-config-04
-              optional: true
-          - secret:
-              items:
-              - key: tenants.json.gz
-                path: tenants-05.json.gz
-              name: door-scim-config-05
-              optional: true
-          - secret:
-              items:
-              - key: tenants.json.gz
-                path: tenants-06.json.gz
-              name: door-scim-config-06
-              optional: true
-          - secret:
-              items:
-              - key: tenants.json.gz
-                path: tenants-07.json.gz
-              name: door-scim-config-07
-              optional: true
-          - secret:
-              items:
-              - key: tenants.json.gz
-                path: tenants-08.json.gz
-              name: door-scim-config-08
-              optional: true
-          - secret:
-              items:
-              - key: tenants.json.gz
-                path: tenants-09.json.gz
-              name: door-scim-config-09
-              optional: true
-          - secret:
-              items:
-              - key: tenants.json.gz
-                path: tenants-10.json.gz
-              name: door-scim-config-10
-              optional: true
-          - secret:
-              items:
-              - key: tenants.json.gz
-                path: tenants-11.json.gz
-              name: door-scim-config-11
-              optional: true
-          - secret:
-              items:
-              - key: tenants.json.gz
-                path: tenants-12.json.gz
-              name: door-scim-config-12
-              optional: true
-          - secret:
-              items:
-              - key: tenants.json.gz
-                path: tenants-13.json.gz
-              name: door-scim-config-13
-              optional: true
-          - secret:
-              items:
-              - key: tenants.json.gz
-                path: tenants-14.json.gz
-              name: door-scim-config-14
-              optional: true
-          - secret:
-              items:
-              - key: tenants.json.gz
-                path: tenants-15.json.gz
-              name: door-scim-config-15
-              optional: true
-      - name: data
-        persistentVolumeClaim:
-          claimName: door-scim-data
-      - name: token
-        projected:
-          defaultMode: 288
-          sources:
-          - serviceAccountToken:
-              expirationSeconds: 3607
-              path: token
-          - configMap:
-              items:
-              - key: ca.crt
-                path: ca.crt
-              name: kube-root-ca.crt
-          - downwardAPI:
-              items:
-              - fieldRef:
-                  apiVersion: v1
-                  fieldPath: metadata.namespace
-                path: namespace
-"#);
+        apiVersion: apps/v1
+        kind: Deployment
+        metadata:
+          name: door-scim
+          namespace: platform
+        spec:
+          replicas: 1
+          revisionHistoryLimit: 3
+          selector:
+            matchLabels:
+              app.kubernetes.io/component: server
+              scim-operator.io/endpoint: door
+          strategy:
+            type: Recreate
+          template:
+            metadata:
+              labels:
+                app.kubernetes.io/component: server
+                app.kubernetes.io/instance: door
+                app.kubernetes.io/managed-by: scim-operator
+                app.kubernetes.io/name: scim-operator
+                scim-operator.io/endpoint: door
+            spec:
+              automountServiceAccountToken: false
+              containers:
+              - args:
+                - serve
+                - --config=/etc/scim-operator/config
+                - --config-secret=platform/door-scim-config
+                - --data=/var/lib/scim-operator
+                - --admin=0.0.0.0:9090
+                - --listen=0.0.0.0:8080
+                image: registry.example.com/scim:1
+                livenessProbe:
+                  failureThreshold: 3
+                  httpGet:
+                    path: /livez
+                    port: admin
+                  periodSeconds: 10
+                  timeoutSeconds: 5
+                name: server
+                ports:
+                - containerPort: 8080
+                  name: http
+                  protocol: TCP
+                - containerPort: 9090
+                  name: admin
+                  protocol: TCP
+                readinessProbe:
+                  failureThreshold: 2
+                  httpGet:
+                    path: /readyz
+                    port: admin
+                  periodSeconds: 2
+                  timeoutSeconds: 5
+                resources:
+                  requests:
+                    cpu: 100m
+                    memory: 128Mi
+                securityContext:
+                  allowPrivilegeEscalation: false
+                  capabilities:
+                    drop:
+                    - ALL
+                  readOnlyRootFilesystem: true
+                startupProbe:
+                  failureThreshold: 600
+                  httpGet:
+                    path: /livez
+                    port: admin
+                  periodSeconds: 1
+                  timeoutSeconds: 5
+                volumeMounts:
+                - mountPath: /etc/scim-operator/config
+                  name: config
+                  readOnly: true
+                - mountPath: /var/lib/scim-operator
+                  name: data
+                - mountPath: /var/run/secrets/kubernetes.io/serviceaccount
+                  name: token
+                  readOnly: true
+              enableServiceLinks: false
+              securityContext:
+                fsGroup: 65532
+                fsGroupChangePolicy: OnRootMismatch
+                runAsGroup: 65532
+                runAsNonRoot: true
+                runAsUser: 65532
+                seccompProfile:
+                  type: RuntimeDefault
+              serviceAccountName: door-scim
+              terminationGracePeriodSeconds: 35
+              volumes:
+              - name: config
+                projected:
+                  defaultMode: 288
+                  sources:
+                  - secret:
+                      items:
+                      - key: config.json
+                        path: config.json
+                      name: door-scim-config
+                      optional: true
+                  - secret:
+                      items:
+                      - key: tenants.json.gz
+                        path: tenants-00.json.gz
+                      name: door-scim-config-00
+                      optional: true
+                  - secret:
+                      items:
+                      - key: tenants.json.gz
+                        path: tenants-01.json.gz
+                      name: door-scim-config-01
+                      optional: true
+                  - secret:
+                      items:
+                      - key: tenants.json.gz
+                        path: tenants-02.json.gz
+                      name: door-scim-config-02
+                      optional: true
+                  - secret:
+                      items:
+                      - key: tenants.json.gz
+                        path: tenants-03.json.gz
+                      name: door-scim-config-03
+                      optional: true
+                  - secret:
+                      items:
+                      - key: tenants.json.gz
+                        path: tenants-04.json.gz
+                      name: door-scim-config-04
+                      optional: true
+                  - secret:
+                      items:
+                      - key: tenants.json.gz
+                        path: tenants-05.json.gz
+                      name: door-scim-config-05
+                      optional: true
+                  - secret:
+                      items:
+                      - key: tenants.json.gz
+                        path: tenants-06.json.gz
+                      name: door-scim-config-06
+                      optional: true
+                  - secret:
+                      items:
+                      - key: tenants.json.gz
+                        path: tenants-07.json.gz
+                      name: door-scim-config-07
+                      optional: true
+                  - secret:
+                      items:
+                      - key: tenants.json.gz
+                        path: tenants-08.json.gz
+                      name: door-scim-config-08
+                      optional: true
+                  - secret:
+                      items:
+                      - key: tenants.json.gz
+                        path: tenants-09.json.gz
+                      name: door-scim-config-09
+                      optional: true
+                  - secret:
+                      items:
+                      - key: tenants.json.gz
+                        path: tenants-10.json.gz
+                      name: door-scim-config-10
+                      optional: true
+                  - secret:
+                      items:
+                      - key: tenants.json.gz
+                        path: tenants-11.json.gz
+                      name: door-scim-config-11
+                      optional: true
+                  - secret:
+                      items:
+                      - key: tenants.json.gz
+                        path: tenants-12.json.gz
+                      name: door-scim-config-12
+                      optional: true
+                  - secret:
+                      items:
+                      - key: tenants.json.gz
+                        path: tenants-13.json.gz
+                      name: door-scim-config-13
+                      optional: true
+                  - secret:
+                      items:
+                      - key: tenants.json.gz
+                        path: tenants-14.json.gz
+                      name: door-scim-config-14
+                      optional: true
+                  - secret:
+                      items:
+                      - key: tenants.json.gz
+                        path: tenants-15.json.gz
+                      name: door-scim-config-15
+                      optional: true
+              - name: data
+                persistentVolumeClaim:
+                  claimName: door-scim-data
+              - name: token
+                projected:
+                  defaultMode: 288
+                  sources:
+                  - serviceAccountToken:
+                      expirationSeconds: 3607
+                      path: token
+                  - configMap:
+                      items:
+                      - key: ca.crt
+                        path: ca.crt
+                      name: kube-root-ca.crt
+                  - downwardAPI:
+                      items:
+                      - fieldRef:
+                          apiVersion: v1
+                          fieldPath: metadata.namespace
+                        path: namespace
+        "#);
     }
 
     #[test]
@@ -501,139 +501,139 @@ spec:
         assert_eq!(volumes.len(), 4);
         pod.volumes = Some(vec![volumes[3].clone()]);
         insta::assert_snapshot!(yaml(&deployment), @r#"
-apiVersion: apps/v1
-kind: Deployment
-metadata:
-  namespace: platform
-  name: door-scim
-spec:
-  replicas: 1
-  revisionHistoryLimit: 3
-  selector:
-    matchLabels:
-      app.kubernetes.io/component: server
-      scim-operator.io/endpoint: door
-  strategy:
-    type: Recreate
-  template:
-    metadata:
-      annotations:
-        linkerd.io/inject: enabled
-      labels:
-        app.kubernetes.io/component: server
-        app.kubernetes.io/instance: door
-        app.kubernetes.io/managed-by: scim-operator
-        app.kubernetes.io/name: scim-operator
-        example.com/cost-centre: "4711"
-        scim-operator.io/endpoint: door
-    spec:
-      affinity:
-        nodeAffinity:
-          requiredDuringSchedulingIgnoredDuringExecution:
-            nodeSelectorTerms:
-            - matchExpressions:
-              - key: zone
+        apiVersion: apps/v1
+        kind: Deployment
+        metadata:
+          name: door-scim
+          namespace: platform
+        spec:
+          replicas: 1
+          revisionHistoryLimit: 3
+          selector:
+            matchLabels:
+              app.kubernetes.io/component: server
+              scim-operator.io/endpoint: door
+          strategy:
+            type: Recreate
+          template:
+            metadata:
+              annotations:
+                linkerd.io/inject: enabled
+              labels:
+                app.kubernetes.io/component: server
+                app.kubernetes.io/instance: door
+                app.kubernetes.io/managed-by: scim-operator
+                app.kubernetes.io/name: scim-operator
+                example.com/cost-centre: "4711"
+                scim-operator.io/endpoint: door
+            spec:
+              affinity:
+                nodeAffinity:
+                  requiredDuringSchedulingIgnoredDuringExecution:
+                    nodeSelectorTerms:
+                    - matchExpressions:
+                      - key: zone
+                        operator: Exists
+              automountServiceAccountToken: false
+              containers:
+              - args:
+                - serve
+                - --config=/etc/scim-operator/config
+                - --config-secret=platform/door-scim-config
+                - --data=/var/lib/scim-operator
+                - --admin=0.0.0.0:9090
+                - --listen=127.0.0.1:8080
+                - --tls-listen=0.0.0.0:8443
+                - --tls=/etc/scim-operator/tls
+                image: registry.example.com/own:2
+                imagePullPolicy: IfNotPresent
+                livenessProbe:
+                  failureThreshold: 3
+                  httpGet:
+                    path: /livez
+                    port: admin
+                  periodSeconds: 10
+                  timeoutSeconds: 5
+                name: server
+                ports:
+                - containerPort: 8443
+                  name: https
+                  protocol: TCP
+                - containerPort: 9090
+                  name: admin
+                  protocol: TCP
+                readinessProbe:
+                  failureThreshold: 2
+                  httpGet:
+                    path: /readyz
+                    port: admin
+                  periodSeconds: 2
+                  timeoutSeconds: 5
+                resources:
+                  limits:
+                    memory: 1Gi
+                  requests:
+                    cpu: "1"
+                    memory: 256Mi
+                securityContext:
+                  allowPrivilegeEscalation: false
+                  capabilities:
+                    drop:
+                    - ALL
+                  readOnlyRootFilesystem: true
+                startupProbe:
+                  failureThreshold: 600
+                  httpGet:
+                    path: /livez
+                    port: admin
+                  periodSeconds: 1
+                  timeoutSeconds: 5
+                volumeMounts:
+                - mountPath: /etc/scim-operator/config
+                  name: config
+                  readOnly: true
+                - mountPath: /var/lib/scim-operator
+                  name: data
+                - mountPath: /var/run/secrets/kubernetes.io/serviceaccount
+                  name: token
+                  readOnly: true
+                - mountPath: /etc/scim-operator/tls
+                  name: tls
+                  readOnly: true
+              enableServiceLinks: false
+              imagePullSecrets:
+              - name: registry
+              nodeSelector:
+                kubernetes.io/arch: arm64
+              priorityClassName: high
+              securityContext:
+                fsGroup: 65532
+                fsGroupChangePolicy: OnRootMismatch
+                runAsGroup: 65532
+                runAsNonRoot: true
+                runAsUser: 65532
+                seccompProfile:
+                  type: RuntimeDefault
+              serviceAccountName: door-scim
+              terminationGracePeriodSeconds: 35
+              tolerations:
+              - effect: NoSchedule
+                key: dedicated
                 operator: Exists
-      automountServiceAccountToken: false
-      containers:
-      - args:
-        - serve
-        - --config=/etc/scim-operator/config
-        - --config-secret=platform/door-scim-config
-        - --data=/var/lib/scim-operator
-        - --admin=0.0.0.0:9090
-        - --listen=127.0.0.1:8080
-        - --tls-listen=0.0.0.0:8443
-        - --tls=/etc/scim-operator/tls
-        image: registry.example.com/own:2
-        imagePullPolicy: IfNotPresent
-        livenessProbe:
-          failureThreshold: 3
-          httpGet:
-            path: /livez
-            port: admin
-          periodSeconds: 10
-          timeoutSeconds: 5
-        name: server
-        ports:
-        - containerPort: 8443
-          name: https
-          protocol: TCP
-        - containerPort: 9090
-          name: admin
-          protocol: TCP
-        readinessProbe:
-          failureThreshold: 2
-          httpGet:
-            path: /readyz
-            port: admin
-          periodSeconds: 2
-          timeoutSeconds: 5
-        resources:
-          limits:
-            memory: 1Gi
-          requests:
-            cpu: "1"
-            memory: 256Mi
-        securityContext:
-          allowPrivilegeEscalation: false
-          capabilities:
-            drop:
-            - ALL
-          readOnlyRootFilesystem: true
-        startupProbe:
-          failureThreshold: 600
-          httpGet:
-            path: /livez
-            port: admin
-          periodSeconds: 1
-          timeoutSeconds: 5
-        volumeMounts:
-        - mountPath: /etc/scim-operator/config
-          name: config
-          readOnly: true
-        - mountPath: /var/lib/scim-operator
-          name: data
-        - mountPath: /var/run/secrets/kubernetes.io/serviceaccount
-          name: token
-          readOnly: true
-        - mountPath: /etc/scim-operator/tls
-          name: tls
-          readOnly: true
-      enableServiceLinks: false
-      imagePullSecrets:
-      - name: registry
-      nodeSelector:
-        kubernetes.io/arch: arm64
-      priorityClassName: high
-      securityContext:
-        fsGroup: 65532
-        fsGroupChangePolicy: OnRootMismatch
-        runAsGroup: 65532
-        runAsNonRoot: true
-        runAsUser: 65532
-        seccompProfile:
-          type: RuntimeDefault
-      serviceAccountName: door-scim
-      terminationGracePeriodSeconds: 35
-      tolerations:
-      - effect: NoSchedule
-        key: dedicated
-        operator: Exists
-      topologySpreadConstraints:
-      - labelSelector:
-          matchLabels:
-            app.kubernetes.io/component: server
-            scim-operator.io/endpoint: door
-        maxSkew: 1
-        topologyKey: zone
-        whenUnsatisfiable: DoNotSchedule
-      volumes:
-      - name: tls
-        secret:
-          defaultMode: 288
-          secretName: cert
-"#);
+              topologySpreadConstraints:
+              - labelSelector:
+                  matchLabels:
+                    app.kubernetes.io/component: server
+                    scim-operator.io/endpoint: door
+                maxSkew: 1
+                topologyKey: zone
+                whenUnsatisfiable: DoNotSchedule
+              volumes:
+              - name: tls
+                secret:
+                  defaultMode: 288
+                  secretName: cert
+        "#);
     }
 
     #[test]

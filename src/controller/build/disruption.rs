@@ -43,18 +43,18 @@ mod tests {
         assert!(budget(&endpoint).is_none());
         endpoint.server.replicas = Some(3);
         insta::assert_snapshot!(yaml(&budget(&endpoint)), @r#"
-apiVersion: policy/v1
-kind: PodDisruptionBudget
-metadata:
-  namespace: platform
-  name: door-scim
-spec:
-  maxUnavailable: 1
-  selector:
-    matchLabels:
-      app.kubernetes.io/component: server
-      scim-operator.io/endpoint: door
-  unhealthyPodEvictionPolicy: AlwaysAllow
-"#);
+        apiVersion: policy/v1
+        kind: PodDisruptionBudget
+        metadata:
+          name: door-scim
+          namespace: platform
+        spec:
+          maxUnavailable: 1
+          selector:
+            matchLabels:
+              app.kubernetes.io/component: server
+              scim-operator.io/endpoint: door
+          unhealthyPodEvictionPolicy: AlwaysAllow
+        "#);
     }
 }

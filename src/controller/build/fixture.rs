@@ -46,8 +46,8 @@ pub(super) fn tenant(name: &str, spec: &str) -> String {
 pub(super) fn yaml(object: &impl Serialize) -> String {
     let mut value = serde_json::to_value(object).unwrap();
     let metadata = value["metadata"].as_object_mut().unwrap();
-    assert_eq!(metadata.remove("labels").unwrap()["scim-operator.io/endpoint"], "door");
-    metadata.remove("ownerReferences");
+    assert_eq!(metadata.shift_remove("labels").unwrap()["scim-operator.io/endpoint"], "door");
+    metadata.shift_remove("ownerReferences");
     whole(&value)
 }
 

@@ -149,32 +149,32 @@ mod tests {
     #[test]
     fn http_route_attaches_to_the_gateway() {
         insta::assert_snapshot!(yaml(&built(&validated(SPEC, &tenant("acme", "")))[0]), @r#"
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata:
-  namespace: platform
-  name: door-scim
-spec:
-  parentRefs:
-  - group: gateway.networking.k8s.io
-    kind: Gateway
-    name: public
-    namespace: infra
-    sectionName: https
-  hostnames:
-  - scim.example.com
-  rules:
-  - matches:
-    - path:
-        type: PathPrefix
-        value: /acme/scim/v2
-    backendRefs:
-    - group: ""
-      kind: Service
-      name: door-scim
-      port: 80
-      weight: 1
-"#);
+        apiVersion: gateway.networking.k8s.io/v1
+        kind: HTTPRoute
+        metadata:
+          name: door-scim
+          namespace: platform
+        spec:
+          parentRefs:
+          - group: gateway.networking.k8s.io
+            kind: Gateway
+            name: public
+            namespace: infra
+            sectionName: https
+          hostnames:
+          - scim.example.com
+          rules:
+          - matches:
+            - path:
+                type: PathPrefix
+                value: /acme/scim/v2
+            backendRefs:
+            - group: ""
+              kind: Service
+              name: door-scim
+              port: 80
+              weight: 1
+        "#);
     }
 
     #[test]

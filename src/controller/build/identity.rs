@@ -63,81 +63,81 @@ mod tests {
     #[test]
     fn service_account_has_no_token_and_the_labels_and_owner_of_every_object() {
         insta::assert_snapshot!(whole(&service_account(&validated("{}", ""))), @r#"
-apiVersion: v1
-kind: ServiceAccount
-automountServiceAccountToken: false
-metadata:
-  labels:
-    app.kubernetes.io/component: server
-    app.kubernetes.io/instance: door
-    app.kubernetes.io/managed-by: scim-operator
-    app.kubernetes.io/name: scim-operator
-    scim-operator.io/endpoint: door
-  name: door-scim
-  namespace: platform
-  ownerReferences:
-  - apiVersion: scim-operator.io/v1alpha1
-    blockOwnerDeletion: true
-    controller: true
-    kind: ScimEndpoint
-    name: door
-    uid: 0a1b
-"#);
+        apiVersion: v1
+        kind: ServiceAccount
+        automountServiceAccountToken: false
+        metadata:
+          labels:
+            app.kubernetes.io/component: server
+            app.kubernetes.io/instance: door
+            app.kubernetes.io/managed-by: scim-operator
+            app.kubernetes.io/name: scim-operator
+            scim-operator.io/endpoint: door
+          name: door-scim
+          namespace: platform
+          ownerReferences:
+          - apiVersion: scim-operator.io/v1alpha1
+            blockOwnerDeletion: true
+            controller: true
+            kind: ScimEndpoint
+            name: door
+            uid: 0a1b
+        "#);
     }
 
     #[test]
     fn role_may_read_the_configuration_of_its_endpoint_and_nothing_else() {
         insta::assert_snapshot!(yaml(&role(&validated("{}", ""))), @r#"
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata:
-  namespace: platform
-  name: door-scim
-rules:
-- apiGroups:
-  - ""
-  resourceNames:
-  - door-scim-config
-  - door-scim-config-00
-  - door-scim-config-01
-  - door-scim-config-02
-  - door-scim-config-03
-  - door-scim-config-04
-  - door-scim-config-05
-  - door-scim-config-06
-  - door-scim-config-07
-  - door-scim-config-08
-  - door-scim-config-09
-  - door-scim-config-10
-  - door-scim-config-11
-  - door-scim-config-12
-  - door-scim-config-13
-  - door-scim-config-14
-  - door-scim-config-15
-  resources:
-  - secrets
-  verbs:
-  - get
-  - watch
-"#);
+        apiVersion: rbac.authorization.k8s.io/v1
+        kind: Role
+        metadata:
+          name: door-scim
+          namespace: platform
+        rules:
+        - apiGroups:
+          - ""
+          resourceNames:
+          - door-scim-config
+          - door-scim-config-00
+          - door-scim-config-01
+          - door-scim-config-02
+          - door-scim-config-03
+          - door-scim-config-04
+          - door-scim-config-05
+          - door-scim-config-06
+          - door-scim-config-07
+          - door-scim-config-08
+          - door-scim-config-09
+          - door-scim-config-10
+          - door-scim-config-11
+          - door-scim-config-12
+          - door-scim-config-13
+          - door-scim-config-14
+          - door-scim-config-15
+          resources:
+          - secrets
+          verbs:
+          - get
+          - watch
+        "#);
     }
 
     #[test]
     fn role_is_bound_to_the_service_account() {
         insta::assert_snapshot!(yaml(&role_binding(&validated("{}", ""))), @r#"
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata:
-  namespace: platform
-  name: door-scim
-roleRef:
-  apiGroup: rbac.authorization.k8s.io
-  kind: Role
-  name: door-scim
-subjects:
-- kind: ServiceAccount
-  name: door-scim
-  namespace: platform
-"#);
+        apiVersion: rbac.authorization.k8s.io/v1
+        kind: RoleBinding
+        metadata:
+          name: door-scim
+          namespace: platform
+        roleRef:
+          apiGroup: rbac.authorization.k8s.io
+          kind: Role
+          name: door-scim
+        subjects:
+        - kind: ServiceAccount
+          name: door-scim
+          namespace: platform
+        "#);
     }
 }

@@ -99,96 +99,96 @@ mod tests {
         let others = [tenant("acme", "path: acme-eu"), tenant("globex", clients)].concat();
         let [ingress] = &*built(&validated(spec, &others)) else { panic!("there is one") };
         insta::assert_snapshot!(whole(ingress), @r#"
-apiVersion: networking.k8s.io/v1
-kind: Ingress
-metadata:
-  annotations:
-    a.example/b: c
-  labels:
-    app.kubernetes.io/component: server
-    app.kubernetes.io/instance: door
-    app.kubernetes.io/managed-by: scim-operator
-    app.kubernetes.io/name: scim-operator
-    scim-operator.io/endpoint: door
-    team: id
-  name: door-scim
-  namespace: platform
-  ownerReferences:
-  - apiVersion: scim-operator.io/v1alpha1
-    blockOwnerDeletion: true
-    controller: true
-    kind: ScimEndpoint
-    name: door
-    uid: 0a1b
-spec:
-  ingressClassName: traefik
-  rules:
-  - host: scim.example.com
-    http:
-      paths:
-      - backend:
-          service:
-            name: door-scim
-            port:
-              number: 80
-        path: /acme-eu/scim/v2
-        pathType: Prefix
-      - backend:
-          service:
-            name: door-scim
-            port:
-              number: 80
-        path: /globex/scim/v2
-        pathType: Prefix
-      - backend:
-          service:
-            name: door-scim
-            port:
-              number: 80
-        path: /globex/oauth2/token
-        pathType: Exact
-      - backend:
-          service:
-            name: door-scim
-            port:
-              number: 80
-        path: /.well-known/oauth-authorization-server/globex
-        pathType: Exact
-  tls:
-  - hosts:
-    - scim.example.com
-    secretName: cert
-"#);
+        apiVersion: networking.k8s.io/v1
+        kind: Ingress
+        metadata:
+          annotations:
+            a.example/b: c
+          labels:
+            app.kubernetes.io/component: server
+            app.kubernetes.io/instance: door
+            app.kubernetes.io/managed-by: scim-operator
+            app.kubernetes.io/name: scim-operator
+            scim-operator.io/endpoint: door
+            team: id
+          name: door-scim
+          namespace: platform
+          ownerReferences:
+          - apiVersion: scim-operator.io/v1alpha1
+            blockOwnerDeletion: true
+            controller: true
+            kind: ScimEndpoint
+            name: door
+            uid: 0a1b
+        spec:
+          ingressClassName: traefik
+          rules:
+          - host: scim.example.com
+            http:
+              paths:
+              - backend:
+                  service:
+                    name: door-scim
+                    port:
+                      number: 80
+                path: /acme-eu/scim/v2
+                pathType: Prefix
+              - backend:
+                  service:
+                    name: door-scim
+                    port:
+                      number: 80
+                path: /globex/scim/v2
+                pathType: Prefix
+              - backend:
+                  service:
+                    name: door-scim
+                    port:
+                      number: 80
+                path: /globex/oauth2/token
+                pathType: Exact
+              - backend:
+                  service:
+                    name: door-scim
+                    port:
+                      number: 80
+                path: /.well-known/oauth-authorization-server/globex
+                pathType: Exact
+          tls:
+          - hosts:
+            - scim.example.com
+            secretName: cert
+        "#);
     }
 
     #[test]
     fn ingress_for_the_host_says_how_to_speak_to_the_pods() {
         let spec = "{host: scim.example.com, routing: Host, exposure: {ingress: {}}, tls: {secretName: cert, endToEnd: true}}";
         insta::assert_snapshot!(yaml(&built(&validated(spec, ""))[0]), @r#"
-apiVersion: networking.k8s.io/v1
-kind: Ingress
-metadata:
-  annotations:
-    nginx.ingress.kubernetes.io/backend-protocol: HTTPS
-  namespace: platform
-  name: door-scim
-spec:
-  rules:
-  - host: scim.example.com
-    http:
-      paths:
-      - backend:
-          service:
-            name: door-scim
-            port:
-              number: 443
-        path: /
-        pathType: Prefix
-  tls:
-  - hosts:
-    - scim.example.com
-    secretName: cert
-"#);
+        apiVersion: networking.k8s.io/v1
+        kind: Ingress
+        metadata:
+          annotations:
+            nginx.ingress.kubernetes.io/backend-protocol: HTTPS
+          name: door-scim
+          namespace: platform
+        spec:
+          rules:
+          - host: scim.example.com
+            http:
+              paths:
+              - backend:
+                  service:
+                    name: door-scim
+                    port:
+                      number: 443
+                path: /
+                pathType: Prefix
+          tls:
+          - hosts:
+            - scim.example.com
+            secretName: cert
+        "#);
     }
 
     #[test]

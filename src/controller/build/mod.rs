@@ -32,7 +32,7 @@ pub use self::{
     deployment::ADMIN_PORT,
 };
 
-use super::validate::{Exposure, ValidatedEndpoint};
+use super::validate::{Exposure, Storage, ValidatedEndpoint};
 use crate::crd::{API_VERSION, ScimEndpoint};
 
 /// One object as it is applied: exactly the fields that are ours.
@@ -80,7 +80,9 @@ pub fn objects(endpoint: &ValidatedEndpoint) -> Objects {
         Object::new(&identity::role(endpoint)),
         Object::new(&identity::role_binding(endpoint)),
     ];
-    objects.extend(volume::claim(endpoint).as_ref().map(Object::new));
+    match &endpoint.storage {
+        Storage::Sqlite(sqlite) => objects.push(Object::new(&volume::claim(endpoint, sqlite))),
+    }
     objects.extend(network::policy(endpoint).as_ref().map(Object::new));
     objects.extend(certificate::certificate(endpoint).as_ref().map(Object::new));
     objects.extend(config_secrets(endpoint).iter().map(Object::new));
@@ -143,34 +145,34 @@ mod tests {
     fn inventory_of_an_endpoint_behind_an_ingress_is_in_the_order_of_application() {
         let spec = "{host: scim.example.com, exposure: {ingress: {}}, tls: {issuerRef: {name: ca}}}";
         insta::assert_snapshot!(inventory(spec, &tenant("acme", "")), @r#"
-v1 ServiceAccount door-scim
-rbac.authorization.k8s.io/v1 Role door-scim
-rbac.authorization.k8s.io/v1 RoleBinding door-scim
-v1 PersistentVolumeClaim door-scim-data
-networking.k8s.io/v1 NetworkPolicy door-scim
-cert-manager.io/v1 Certificate door-scim-tls
-v1 Secret door-scim-config-01
-v1 Secret door-scim-config
-apps/v1 Deployment door-scim
-v1 Service door-scim
-networking.k8s.io/v1 Ingress door-scim
-"#);
+        v1 ServiceAccount door-scim
+        rbac.authorization.k8s.io/v1 Role door-scim
+        rbac.authorization.k8s.io/v1 RoleBinding door-scim
+        v1 PersistentVolumeClaim door-scim-data
+        networking.k8s.io/v1 NetworkPolicy door-scim
+        cert-manager.io/v1 Certificate door-scim-tls
+        v1 Secret door-scim-config-01
+        v1 Secret door-scim-config
+        apps/v1 Deployment door-scim
+        v1 Service door-scim
+        networking.k8s.io/v1 Ingress door-scim
+        "#);
     }
 
     #[test]
     fn inventory_of_an_endpoint_behind_a_gateway_has_routes_of_the_gateway() {
         let spec = "{host: scim.example.com, exposure: {gateway: {parentRefs: [{name: public}]}}, networkPolicy: {enabled: false}}";
         insta::assert_snapshot!(inventory(spec, &tenant("acme", "")), @r#"
-v1 ServiceAccount door-scim
-rbac.authorization.k8s.io/v1 Role door-scim
-rbac.authorization.k8s.io/v1 RoleBinding door-scim
-v1 PersistentVolumeClaim door-scim-data
-v1 Secret door-scim-config-01
-v1 Secret door-scim-config
-apps/v1 Deployment door-scim
-v1 Service door-scim
-gateway.networking.k8s.io/v1 HTTPRoute door-scim
-"#);
+        v1 ServiceAccount door-scim
+        rbac.authorization.k8s.io/v1 Role door-scim
+        rbac.authorization.k8s.io/v1 RoleBinding door-scim
+        v1 PersistentVolumeClaim door-scim-data
+        v1 Secret door-scim-config-01
+        v1 Secret door-scim-config
+        apps/v1 Deployment door-scim
+        v1 Service door-scim
+        gateway.networking.k8s.io/v1 HTTPRoute door-scim
+        "#);
     }
 
     #[test]

@@ -90,52 +90,52 @@ mod tests {
         let spec = "{networkPolicy: {metricsFrom: [{namespaceSelector: {matchLabels: {team: monitoring}}}], egressPorts: [16443]}}";
         let issuer = "authentication: {bearer: {}, oauth2: {issuers: [{issuer: 'https://id.example.com:8443/realms/a', audiences: [scim]}]}}";
         insta::assert_snapshot!(yaml(&policy(&validated(spec, &tenant("acme", issuer)))), @r#"
-apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata:
-  namespace: platform
-  name: door-scim
-spec:
-  egress:
-  - ports:
-    - port: 53
-      protocol: UDP
-    - port: 53
-      protocol: TCP
-  - ports:
-    - port: 443
-      protocol: TCP
-    - port: 6443
-      protocol: TCP
-    - port: 8443
-      protocol: TCP
-    - port: 16443
-      protocol: TCP
-  ingress:
-  - ports:
-    - port: http
-      protocol: TCP
-  - from:
-    - namespaceSelector:
-        matchLabels:
-          kubernetes.io/metadata.name: operators
-      podSelector:
-        matchLabels:
-          app.kubernetes.io/component: controller
-    - namespaceSelector:
-        matchLabels:
-          team: monitoring
-    ports:
-    - port: admin
-      protocol: TCP
-  podSelector:
-    matchLabels:
-      app.kubernetes.io/component: server
-      scim-operator.io/endpoint: door
-  policyTypes:
-  - Ingress
-  - Egress
-"#);
+        apiVersion: networking.k8s.io/v1
+        kind: NetworkPolicy
+        metadata:
+          name: door-scim
+          namespace: platform
+        spec:
+          egress:
+          - ports:
+            - port: 53
+              protocol: UDP
+            - port: 53
+              protocol: TCP
+          - ports:
+            - port: 443
+              protocol: TCP
+            - port: 6443
+              protocol: TCP
+            - port: 8443
+              protocol: TCP
+            - port: 16443
+              protocol: TCP
+          ingress:
+          - ports:
+            - port: http
+              protocol: TCP
+          - from:
+            - namespaceSelector:
+                matchLabels:
+                  kubernetes.io/metadata.name: operators
+              podSelector:
+                matchLabels:
+                  app.kubernetes.io/component: controller
+            - namespaceSelector:
+                matchLabels:
+                  team: monitoring
+            ports:
+            - port: admin
+              protocol: TCP
+          podSelector:
+            matchLabels:
+              app.kubernetes.io/component: server
+              scim-operator.io/endpoint: door
+          policyTypes:
+          - Ingress
+          - Egress
+        "#);
     }
 
     #[test]

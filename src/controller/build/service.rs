@@ -68,23 +68,23 @@ mod tests {
     #[test]
     fn service_within_the_cluster_is_plain_without_a_certificate() {
         insta::assert_snapshot!(yaml(&service(&validated("{}", ""))), @r#"
-apiVersion: v1
-kind: Service
-metadata:
-  namespace: platform
-  name: door-scim
-spec:
-  ports:
-  - appProtocol: http
-    name: http
-    port: 80
-    protocol: TCP
-    targetPort: http
-  selector:
-    app.kubernetes.io/component: server
-    scim-operator.io/endpoint: door
-  type: ClusterIP
-"#);
+        apiVersion: v1
+        kind: Service
+        metadata:
+          name: door-scim
+          namespace: platform
+        spec:
+          ports:
+          - appProtocol: http
+            name: http
+            port: 80
+            protocol: TCP
+            targetPort: http
+          selector:
+            app.kubernetes.io/component: server
+            scim-operator.io/endpoint: door
+          type: ClusterIP
+        "#);
     }
 
     #[test]
@@ -92,28 +92,28 @@ spec:
         let spec = "{exposure: {loadBalancer: {annotations: {example.com/scheme: internal}, loadBalancerClass: example.com/lb, allocateNodePorts: false}}, \
                     tls: {secretName: cert}, access: {allowedCIDRs: [203.0.113.0/24]}}";
         insta::assert_snapshot!(yaml(&service(&validated(spec, ""))), @r#"
-apiVersion: v1
-kind: Service
-metadata:
-  annotations:
-    example.com/scheme: internal
-  namespace: platform
-  name: door-scim
-spec:
-  allocateLoadBalancerNodePorts: false
-  externalTrafficPolicy: Local
-  loadBalancerClass: example.com/lb
-  ports:
-  - appProtocol: https
-    name: https
-    port: 443
-    protocol: TCP
-    targetPort: https
-  selector:
-    app.kubernetes.io/component: server
-    scim-operator.io/endpoint: door
-  type: LoadBalancer
-"#);
+        apiVersion: v1
+        kind: Service
+        metadata:
+          annotations:
+            example.com/scheme: internal
+          name: door-scim
+          namespace: platform
+        spec:
+          allocateLoadBalancerNodePorts: false
+          externalTrafficPolicy: Local
+          loadBalancerClass: example.com/lb
+          ports:
+          - appProtocol: https
+            name: https
+            port: 443
+            protocol: TCP
+            targetPort: https
+          selector:
+            app.kubernetes.io/component: server
+            scim-operator.io/endpoint: door
+          type: LoadBalancer
+        "#);
     }
 
     #[test]
@@ -126,24 +126,24 @@ spec:
         let of = |end_to_end| service(&validated(&spec(end_to_end), ""));
         assert_eq!(of(false).spec.unwrap().ports.unwrap()[0].port, 80);
         insta::assert_snapshot!(yaml(&of(true)), @r#"
-apiVersion: v1
-kind: Service
-metadata:
-  annotations:
-    a/b: c
-  namespace: platform
-  name: door-scim
-spec:
-  ports:
-  - appProtocol: https
-    name: https
-    port: 443
-    protocol: TCP
-    targetPort: https
-  selector:
-    app.kubernetes.io/component: server
-    scim-operator.io/endpoint: door
-  type: ClusterIP
-"#);
+        apiVersion: v1
+        kind: Service
+        metadata:
+          annotations:
+            a/b: c
+          name: door-scim
+          namespace: platform
+        spec:
+          ports:
+          - appProtocol: https
+            name: https
+            port: 443
+            protocol: TCP
+            targetPort: https
+          selector:
+            app.kubernetes.io/component: server
+            scim-operator.io/endpoint: door
+          type: ClusterIP
+        "#);
     }
 }
