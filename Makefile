@@ -100,6 +100,7 @@ lint: $(CARGO_DENY) ## Formatting, clippy, documentation, licences and duplicate
 .PHONY: unit
 unit: $(VENV_READY) $(JARS_READY) $(KEYCLOAK_READY) kube postgres ## All cargo tests: units, properties, clients, crash, concurrency, API server
 	$(CARGO) test --locked
+	STORE=postgres $(CARGO) test --locked --test protocol
 
 .PHONY: quickstart
 quickstart: build ## Start the release binary on examples/quickstart and do what the README does

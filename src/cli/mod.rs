@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod controller;
 pub mod crd;
+pub mod database;
 pub mod render;
 pub mod restore;
 pub mod serve;

@@ -27,6 +27,7 @@ pub mod route;
 pub mod serving;
 pub mod tls;
 pub mod trace;
+pub mod waiting;
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};

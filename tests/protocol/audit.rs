@@ -12,7 +12,7 @@ use scim_operator::store::{Store, TenantKey};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::support::{BULK, RequestExt, Server, USER, config, patch};
+use crate::support::{BULK, Data, RequestExt, Server, USER, config, patch};
 
 /// A server, and the log of its tenant `acme`.
 struct Audited {
@@ -25,7 +25,8 @@ impl Audited {
         let data = TempDir::new().unwrap();
         let store = Arc::new(SqliteStore::open(data.path()).unwrap());
         let shared: Arc<dyn Store> = Arc::<SqliteStore>::clone(&store);
-        let server = Server::on(shared, Some(data), config, ConnectionLimits::default()).await;
+        let server =
+            Server::on(shared, Some(Data::Directory(data)), config, ConnectionLimits::default()).await;
         Self { server, store }
     }
 

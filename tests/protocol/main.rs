@@ -6,6 +6,8 @@ mod audit;
 mod bulk;
 mod conditional;
 mod connection;
+#[path = "../support/postgres.rs"]
+mod database;
 mod discovery;
 mod failures;
 mod idempotency;

@@ -25,6 +25,8 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::database;
+
 pub(crate) const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
 pub(crate) const GROUP: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
 pub(crate) const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
@@ -47,6 +49,13 @@ impl Write for LogLines {
     }
 }
 
+/// Where a store keeps its data, for as long as that is needed.
+#[expect(dead_code, reason = "it is dropped after the store")]
+pub(crate) enum Data {
+    Directory(TempDir),
+    Database(database::Database),
+}
+
 /// A server of the tenants `acme` (Strict) and `globex` (Generic); a tenant's token is `TENANT-token`.
 pub(crate) struct Server {
     store: Arc<dyn Store>,
@@ -58,7 +67,7 @@ pub(crate) struct Server {
     writer: LogWriter,
     stop: watch::Sender<bool>,
     pub(crate) scim: tokio::task::JoinHandle<()>,
-    _data: Option<TempDir>,
+    _data: Option<Data>,
 }
 
 pub(crate) fn config() -> ServerConfig {
@@ -106,15 +115,21 @@ impl Server {
     }
 
     pub(crate) async fn with(config: &ServerConfig, limits: ConnectionLimits) -> Self {
+        // The one switch between the stores.
+        if std::env::var_os("STORE").is_some_and(|store| store == "postgres") {
+            let database = database::database();
+            let store = Arc::new(database.store());
+            return Self::on(store, Some(Data::Database(database)), config, limits).await;
+        }
         let data = TempDir::new().unwrap();
         let store = Arc::new(SqliteStore::open(data.path()).unwrap());
-        Self::on(store, Some(data), config, limits).await
+        Self::on(store, Some(Data::Directory(data)), config, limits).await
     }
 
     /// On a store; `data` lives as long as the server.
     pub(crate) async fn on(
         store: Arc<dyn Store>,
-        data: Option<TempDir>,
+        data: Option<Data>,
         config: &ServerConfig,
         limits: ConnectionLimits,
     ) -> Self {

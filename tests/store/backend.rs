@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use scim_operator::store::Store;
+use scim_operator::store::postgres::PostgresStore;
 use scim_operator::store::sqlite::SqliteStore;
 
 use crate::database::{self, Database};
+use crate::in_turn::InTurn;
+use crate::pgbouncer;
 
 /// A store and what lives as long as it.
 pub(crate) struct Backend {
@@ -27,10 +30,12 @@ pub(crate) fn sqlite() -> Backend {
     Backend { store, data: Data::Directory(directory) }
 }
 
-/// PostgreSQL in a database of its own.
+/// Three servers on one PostgreSQL, asked in turn, in a database of its own; one of them by way of `PgBouncer`.
 pub(crate) fn postgres() -> Backend {
     let database = database::database();
-    Backend { store: Arc::new(database.store()), data: Data::Database(database) }
+    let pooled = PostgresStore::new(database::settings(pgbouncer::url(&database.name))).unwrap();
+    let servers = InTurn::new(vec![database.store(), database.store(), pooled]);
+    Backend { store: Arc::new(servers), data: Data::Database(database) }
 }
 
 impl Backend {

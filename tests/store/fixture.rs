@@ -58,11 +58,15 @@ impl Tenant {
     }
 
     pub(crate) fn of(backend: &Backend, name: &str) -> Self {
+        Self::on(Arc::clone(&backend.store), name)
+    }
+
+    pub(crate) fn on(store: Arc<dyn Store>, name: &str) -> Self {
         let registry = Registry::core();
         let user = Arc::clone(registry.by_name("User").unwrap());
         let group = Arc::clone(registry.by_name("Group").unwrap());
         let policy = Arc::default();
-        Self { store: Arc::clone(&backend.store), key: tenant_key(name), user, group, policy }
+        Self { store, key: tenant_key(name), user, group, policy }
     }
 
     /// The same tenant, with other choices about its data.

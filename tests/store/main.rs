@@ -10,13 +10,19 @@ mod concurrency;
 mod database;
 mod fixture;
 mod idempotency;
+mod in_turn;
 mod laws;
 mod leavers;
 mod listing;
 mod members;
 mod opening;
 mod pending;
+#[path = "../support/pgbouncer.rs"]
+mod pgbouncer;
+mod pods;
 mod property;
+#[path = "../support/proxy.rs"]
+mod proxy;
 mod schemas;
 mod tenants;
 mod writes;

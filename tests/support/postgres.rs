@@ -129,8 +129,8 @@ impl Postgres {
             .output()
             .unwrap();
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
-        let script = "cat >/dev/null; kill -INT $(head -1 \"$0/data/postmaster.pid\"); \
-                      while [ -e \"$0/data/postmaster.pid\" ]; do sleep 0.1; done; rm -rf \"$0\"";
+        let script = "cat >/dev/null; id=$(head -1 \"$0/data/postmaster.pid\"); kill -INT \"$id\"; \
+                      while kill -0 \"$id\"; do sleep 0.1; done; rm -rf \"$0\"";
         let watchdog = Command::new("sh")
             .args(["-c", script])
             .arg(&folder)

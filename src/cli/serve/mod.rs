@@ -32,8 +32,7 @@ use crate::server::control::{self, Control};
 use crate::server::idempotency::forget_old_answers;
 use crate::server::leavers::purge_leavers;
 use crate::server::tls::Certificates;
-use crate::store::Store;
-use crate::store::sqlite::SqliteStore;
+use crate::server::waiting;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::logs::{self, LogFormat};
 use crate::telemetry::metrics::Metrics;
@@ -43,6 +42,7 @@ use self::announce::Announce;
 use self::pod::{Following, SecretName};
 
 use super::Exit;
+use super::database::{self, Database};
 
 /// After SIGTERM, how long to go on as before while `/readyz` fails: load balancers look away first.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -100,6 +100,9 @@ pub struct Arguments {
     /// Worker threads; one per core when absent
     #[arg(long, value_name = "N")]
     pub workers: Option<std::num::NonZeroUsize>,
+    /// Where users and groups are kept
+    #[command(flatten)]
+    pub database: Database,
 }
 
 /// An address, or a host name that has one.
@@ -156,7 +159,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let format = arguments.log_format.resolved();
     let access_log = if request_lines { AccessLog::new(writer.clone(), format) } else { AccessLog::off() };
     let people = (format == LogFormat::Text).then(|| writer.clone());
-    let result = runtime.block_on(serve(ports, source, &arguments.data, &writer, access_log, people));
+    let keep = (&arguments.database, &*arguments.data);
+    let result = runtime.block_on(serve(ports, source, keep, &writer, access_log, people));
     // Connections that did not finish in time end here.
     runtime.shutdown_timeout(Duration::from_secs(1));
     writer.close();
@@ -172,7 +176,7 @@ fn refuse(error: &dyn std::error::Error, exit: Exit) -> ExitCode {
 async fn serve(
     ports: Ports,
     source: Source,
-    data: &Path,
+    (database, data): (&Database, &Path),
     writer: &LogWriter,
     access_log: AccessLog,
     people: Option<LogWriter>,
@@ -187,9 +191,9 @@ async fn serve(
         Some((_, folder)) => Some(Arc::new(Certificates::load(folder, not_after.clone())?)),
         None => None,
     };
-    let store = SqliteStore::open(data)?;
+    let (store, figures) = database::open(database, data)?;
     let metrics = Metrics::new(|registry| {
-        store.metrics().register(registry);
+        figures.register(registry);
         registry.register(
             "scim_log_lines_dropped",
             "Log lines dropped because stdout was read too slowly",
@@ -203,7 +207,13 @@ async fn serve(
             );
         }
     });
-    let store: Arc<dyn Store> = Arc::new(store);
+    tokio::select! {
+        there = waiting::until_there(&*store, &scim, &admin) => there?,
+        name = first(&mut terminate, &mut interrupt) => {
+            tracing::info!(signal = name, "stopped while the store was waited for");
+            return Ok(());
+        }
+    }
     let app = App::new(Arc::clone(&store), metrics, access_log).await?;
 
     tokio::spawn(forget_old_answers(Arc::clone(&app)));

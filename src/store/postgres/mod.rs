@@ -33,7 +33,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use self::failure::Failure;
 pub use self::failure::SetupError;
@@ -63,7 +63,8 @@ pub struct PostgresStore {
     metrics: StoreMetrics,
     /// Whether the schema is known to be up to date.
     migrated: AtomicBool,
-    migrating: Mutex<()>,
+    /// Held by who looks whether it is; why that failed last, and when.
+    migrating: Mutex<Option<(Instant, StoreError)>>,
 }
 
 impl PostgresStore {
@@ -92,12 +93,28 @@ impl PostgresStore {
         if self.migrated.load(Ordering::Acquire) {
             return Ok(());
         }
-        let _one = self.migrating.lock().await;
-        if !self.migrated.load(Ordering::Acquire) {
-            schema::migrate(&self.pool, Instant::now() + schema::PATIENCE, schema::MIGRATIONS).await?;
-            self.migrated.store(true, Ordering::Release);
+        let came = Instant::now();
+        let Ok(mut last) = timeout(get::DEADLINE, self.migrating.lock()).await else {
+            return Err(StoreError::Unavailable("the tables of the database are being made ready".into()));
+        };
+        if self.migrated.load(Ordering::Acquire) {
+            return Ok(());
         }
-        Ok(())
+        // Who waited for the one before does not ask a database that is not there once more.
+        if let Some((_, error)) = last.as_ref().filter(|(when, _)| *when >= came) {
+            return Err(error.clone());
+        }
+        match schema::migrate(&self.pool, Instant::now() + schema::PATIENCE, schema::MIGRATIONS).await {
+            Ok(()) => {
+                self.migrated.store(true, Ordering::Release);
+                Ok(())
+            }
+            Err(failure) => {
+                let error = StoreError::from(failure);
+                *last = Some((Instant::now(), error.clone()));
+                Err(error)
+            }
+        }
     }
 
     /// Runs something on a connection, and again when that was lost.

@@ -3,7 +3,7 @@
 //!
 //! Old and new servers run side by side while a version rolls out, so a migration only adds what old servers can
 //! do without (expand); what nobody uses any more goes in a later release (contract). A server therefore serves
-//! from a schema that is newer than it knows, unless that says which version it asks for at least.
+//! from a schema that is newer than it knows, unless that `needs` more than the server knows.
 
 use std::time::Duration;
 
@@ -21,6 +21,10 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// `SCIM` in ASCII, twice.
 const LOCK: i64 = 0x5343_494D_5343_494D;
+
+/// The version that a server must know at least to work with the schema of [`MIGRATIONS`]: moved up when a
+/// migration contracts.
+const NEEDS: i64 = 1;
 
 const BEGIN: Step = Step::Begin("BEGIN; SET LOCAL lock_timeout = '30s'");
 
@@ -57,25 +61,35 @@ async fn run(link: &mut Link, migrations: &[&'static str]) -> Result<(), Failure
         if link.query(schema, []).await?.is_empty() {
             link.query("CREATE SCHEMA scim", []).await?;
         }
-        link.query("CREATE TABLE scim.schema_version (version BIGINT NOT NULL)", []).await?;
-        link.query("INSERT INTO scim.schema_version VALUES (0)", []).await?;
+        link.query("CREATE TABLE scim.schema_version (version BIGINT NOT NULL, needs BIGINT NOT NULL)", [])
+            .await?;
+        link.query("INSERT INTO scim.schema_version VALUES (0, 0)", []).await?;
     }
     for migration in migrations.iter().skip(done) {
         link.send(&[Step::Begin(migration)]).await?;
     }
     let count = i64::try_from(migrations.len()).unwrap_or(i64::MAX);
-    let update = Step::new("UPDATE scim.schema_version SET version = $1", [count.into()]);
+    let update =
+        Step::new("UPDATE scim.schema_version SET version = $1, needs = $2", [count.into(), NEEDS.into()]);
     link.send(&[update, Step::End("COMMIT")]).await.map(drop)
 }
 
 /// The version of the schema that is there; 0 when there is none.
 async fn version(link: &mut Link) -> Result<usize, Failure> {
-    let there = "SELECT to_regclass('scim.schema_version') IS NOT NULL";
-    let there = link.query(there, []).await?;
-    if !there.first().map_or(Ok(false), |row| get(row, 0))? {
+    // Not `to_regclass`, which may not have heard of what another server committed while this one waited.
+    let there = "SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                 WHERE n.nspname = 'scim' AND c.relname = 'schema_version'";
+    if link.query(there, []).await?.is_empty() {
         return Ok(0);
     }
-    let found = link.query("SELECT max(version) FROM scim.schema_version", []).await?;
-    let found: Option<i64> = found.first().map_or(Ok(None), |row| get(row, 0))?;
-    Ok(usize::try_from(found.unwrap_or(0)).unwrap_or(0))
+    let found = link.query("SELECT version, needs FROM scim.schema_version", []).await?;
+    let Some(row) = found.first() else { return Ok(0) };
+    let (version, needs): (i64, i64) = (get(row, 0)?, get(row, 1)?);
+    let known = MIGRATIONS.len();
+    if usize::try_from(needs).unwrap_or(0) > known {
+        return Err(Failure::Unavailable(format!(
+            "the database has schema version {version}, which takes a server that knows version {needs}, and this one knows {known}: run the newer one"
+        )));
+    }
+    Ok(usize::try_from(version).unwrap_or(0))
 }

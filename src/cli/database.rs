@@ -1,0 +1,58 @@
+//! Which store `serve` uses: SQLite in the data folder, or a PostgreSQL database when one is named.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::store::Store;
+use crate::store::metrics::StoreMetrics;
+use crate::store::postgres::{PostgresStore, Settings, TlsMode, Url};
+use crate::store::sqlite::SqliteStore;
+
+/// A PostgreSQL database in place of the data folder's own.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "PostgreSQL")]
+pub struct Database {
+    /// File that holds the URL of a PostgreSQL database, `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`; any number of
+    /// servers may use one. It is read again for each connection
+    #[arg(long, value_name = "FILE")]
+    pub database_url_file: Option<PathBuf>,
+    /// How connections to the database are protected
+    #[arg(long, value_enum, default_value_t = Tls::VerifyFull, requires = "database_url_file")]
+    pub database_tls: Tls,
+    /// PEM file of the certificate authorities to trust for the database; the system's when absent
+    #[arg(long, value_name = "FILE", requires = "database_url_file")]
+    pub database_ca: Option<PathBuf>,
+    /// Connections to the database at most
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..), requires = "database_url_file")]
+    pub database_connections: u16,
+}
+
+/// How connections to the database are protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Tls {
+    /// Not at all
+    Disable,
+    /// Encrypted; whoever answers is believed
+    Require,
+    /// Encrypted, and the server's certificate is checked, with its name
+    VerifyFull,
+}
+
+/// Opens the store: its figures beside it.
+pub fn open(database: &Database, data: &Path) -> anyhow::Result<(Arc<dyn Store>, StoreMetrics)> {
+    let Some(url) = &database.database_url_file else {
+        let store = SqliteStore::open(data)?;
+        let metrics = store.metrics().clone();
+        return Ok((Arc::new(store), metrics));
+    };
+    let tls = match database.database_tls {
+        Tls::Disable => TlsMode::Disable,
+        Tls::Require => TlsMode::Require,
+        Tls::VerifyFull => TlsMode::VerifyFull,
+    };
+    let (url, ca) = (Url::File(url.clone()), database.database_ca.clone());
+    let settings = Settings { url, tls, ca, max_size: database.database_connections.into() };
+    let store = PostgresStore::new(settings)?;
+    let metrics = store.metrics().clone();
+    Ok((Arc::new(store), metrics))
+}
