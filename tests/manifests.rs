@@ -155,7 +155,7 @@ fn validate_prints_findings_for_people_and_for_programs() {
 fn rendered(arguments: &[&str]) -> Vec<String> {
     let output = command("render", arguments);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout).unwrap();
+    let text = String::from_utf8(output.stdout).expect("what is rendered is text");
     let (documents, findings) = scim_operator::config::yaml::parse("rendered", &text);
     assert_eq!(findings, []);
     let name = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();

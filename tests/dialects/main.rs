@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
 
 mod authentik;
+#[path = "../support/postgres.rs"]
+mod database;
 mod entra_id;
 mod entra_id_opt_in;
 mod entra_id_validation;

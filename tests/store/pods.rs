@@ -81,7 +81,7 @@ async fn feed_of_three_servers_with_slow_transactions_has_no_gap_that_fills_late
     let mut done = false;
     loop {
         // Writers are done before the last look.
-        done = done || tasks.len() == 0;
+        done = done || tasks.is_empty();
         let read =
             servers[seen % 3].store.changes(&servers[0].key, From::After(seen as u64), 7).await.unwrap();
         for change in read.changes {

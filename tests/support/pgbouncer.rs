@@ -45,6 +45,7 @@ fn start() -> u16 {
     for file in [&users, &settings] {
         fs::set_permissions(file, fs::Permissions::from_mode(0o644)).unwrap();
     }
+    #[expect(clippy::zombie_processes, reason = "it runs as long as this process, and ends after it")]
     let mut process = database::command(program)
         .arg(&settings)
         .stdout(Stdio::null())

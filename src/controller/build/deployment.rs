@@ -253,6 +253,7 @@ mod tests {
     use crate::crd::Autoscaling;
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a whole object")]
     fn deployment_of_the_least_endpoint_is_one_restricted_pod() {
         insta::assert_snapshot!(yaml(&deployment(&validated("{}", ""))), @r#"
         apiVersion: apps/v1
@@ -479,6 +480,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a whole object")]
     fn deployment_has_all_that_an_endpoint_asks_for() {
         let spec = "
   tls: {secretName: cert}

@@ -12,7 +12,6 @@ use axum::{Router, routing::get};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use reqwest::Method;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 use tokio::task::JoinHandle;
 
 use super::{api_server::TOKEN, objects::World};
@@ -105,7 +104,7 @@ impl Drop for Pod {
 async fn running(client: &reqwest::Client, head: &str) -> Option<String> {
     let secret: Value = client.get(head).bearer_auth(TOKEN).send().await.ok()?.json().await.ok()?;
     let bytes = BASE64_STANDARD.decode(secret["data"]["config.json"].as_str()?).ok()?;
-    Some(Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect())
+    Some(scim_operator::config::digest::sha256_hex(bytes))
 }
 
 fn object(name: &str, endpoint: &str) -> Value {
