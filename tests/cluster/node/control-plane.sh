@@ -96,6 +96,8 @@ traefik() {
     done
     flags+=(
         --providers.providersthrottleduration=100ms
+        # While no pod is ready it answers 503, and not 404, which would tell an identity provider that a user is gone.
+        --providers.kubernetesingress.allowemptyservices=true
         # What it writes as the address into the status of routes.
         "--providers.kubernetesingress.ingressendpoint.ip=$NODE_IP"
         "--providers.kubernetesgateway.statusaddress.ip=$NODE_IP"

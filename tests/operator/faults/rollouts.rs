@@ -19,7 +19,7 @@ async fn operator_upgraded_under_load_fails_no_request(scene: Scene) {
     let servers = scene.server_pod_names().await;
     let controller = controller_pods(&scene).await;
     let load = scene.load(&tenant);
-    scene.cluster.install(&["podAnnotations.example\\.com/round=2"]).await;
+    scene.cluster.install(&["podAnnotations.example\\.com/round=second"]).await;
     until("another controller", async || {
         let now = controller_pods(&scene).await;
         if now.iter().any(|pod| controller.contains(pod)) { Err(format!("{now:?}")) } else { Ok(()) }
