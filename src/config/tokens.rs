@@ -2,8 +2,8 @@
 //! rotated there. What you provide in the folder of manifests is never written.
 //!
 //! A token is nowhere but in its file: the type that holds one has no `Debug` and no `Display`. A file is replaced in
-//! two steps, so that a server accepts a new token before anybody can read it: [`prepare`] writes it beside the old
-//! one, [`Prepared::publish`] moves it into place.
+//! two steps, so that a server accepts a new token before anybody can read it: `prepare` writes it beside the old
+//! one, `Prepared::publish` moves it into place.
 
 use std::{
     collections::BTreeMap,

@@ -1,5 +1,5 @@
-//! `scim-operator serve`: a SCIM server, from a folder of manifests with no cluster at all ([`folder`]), or in a pod from
-//! the configuration that the controller wrote ([`pod`]).
+//! `scim-operator serve`: a SCIM server, from a folder of manifests with no cluster at all (`folder`), or in a pod from
+//! the configuration that the controller wrote (`pod`).
 //!
 //! Start: bind the ports, open the store, serve, follow what is to be served. Stop: `/readyz` fails, requests under way
 //! finish, the store closes.
