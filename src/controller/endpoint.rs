@@ -480,7 +480,7 @@ pub(crate) async fn report(context: &Context, key: &Key) -> Result<Turn, Failure
     let pods = context.cache.pods_of(key);
     let report = context.reporters.ask(&pods, with_tenants, &context.metrics).await;
     let mut concerned = Vec::new();
-    let (changed, waits) = {
+    let waits = {
         let mut view = state.view();
         let after = report.pods(&view);
         let before = std::mem::replace(&mut view.pods, after);
@@ -513,17 +513,15 @@ pub(crate) async fn report(context: &Context, key: &Key) -> Result<Turn, Failure
         }
         concerned.extend(view.gone.keys().cloned());
         let purging = !view.gone.is_empty() && view.pods.ready > 0;
-        (changed, !view.runs(view.newest()) && view.pods.ready > 0 || purging)
+        !view.runs(view.newest()) && view.pods.ready > 0 || purging
     };
     for tenant in concerned {
         context.queues.tenants.add(tenant, Duration::ZERO);
     }
     let mut work = state.work.lock().await;
     let age = work.configured_at.map_or(Duration::MAX, |at| at.elapsed());
-    let late = waits && age >= GRACE;
-    if changed || late {
-        write_status(context, key, &state, &mut work).await?;
-    }
+    // Whether or not the pods said something new: an earlier write may have failed.
+    write_status(context, key, &state, &mut work).await?;
     Ok(Turn::Again(match (waits, age) {
         (false, _) => IDLE,
         (true, age) if age < Duration::from_secs(3) => Duration::from_millis(100),
