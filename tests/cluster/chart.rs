@@ -110,8 +110,9 @@ async fn every_object_of_the_chart_is_what_an_api_server_takes() {
             &chart(),
             "--values",
             &file,
-            // Other tests have them there; a kind of the Prometheus operator is not.
+            // Other tests have them there; the kinds of the Prometheus operator are not.
             "--set=crds.enabled=false,metrics.serviceMonitor.enabled=false",
+            "--set=metrics.podMonitor.enabled=false,metrics.prometheusRule.enabled=false",
             "--namespace=scim-operator",
         ]));
         let manifests = folder.path().join("manifests.yaml");
