@@ -161,34 +161,31 @@ impl App {
 
     /// Tells the store what becomes of each tenant's data when the tenant goes, and purges those that
     /// are gone and were marked for it (`deletionPolicy`); removes what only the schemas of before
-    /// needed. Call after [`Self::apply`], and again after an error.
+    /// needed. Call after every [`Self::apply`], and again after an error: what a later configuration has changed
+    /// meanwhile is left to its own call. No configuration waits for it.
     pub async fn settle_removals(&self) -> Result<(), StoreError> {
-        let unsettled: Vec<_> = {
-            let _one_at_a_time = self.changing.lock().await;
-            let serving = self.serving.load_full();
-            self.requests_of_before().await;
-            let unsettled = serving.tenants().filter(|tenant| !tenant.is_settled());
-            let unsettled: Vec<_> = unsettled.cloned().collect();
-            for tenant in &unsettled {
-                self.store.retire(&tenant.key).await?;
-            }
-            unsettled
-        };
-        // Each is a write, and there may be thousands: the next configuration does not wait for them.
+        let serving = self.serving.load_full();
+        self.requests_of_before().await;
         let marked: HashSet<_> = self.store.marked_for_purge().await?.into_iter().collect();
-        for tenant in unsettled {
+        for tenant in serving.tenants().filter(|tenant| !tenant.is_settled()) {
             if tenant.purge_on_removal != marked.contains(&tenant.key) {
                 self.store.set_purge_on_removal(&tenant.key, tenant.purge_on_removal).await?;
             }
-            tenant.settle();
         }
         let _one_at_a_time = self.changing.lock().await;
+        if !Arc::ptr_eq(&serving, &self.serving.load()) {
+            return Ok(());
+        }
+        for tenant in serving.tenants().filter(|tenant| !tenant.is_settled()) {
+            self.store.retire(&tenant.key).await?;
+            tenant.settle();
+        }
         // Those that went before they were marked.
         let purging = self.purging.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for tenant in purging.difference(&self.store.marked_for_purge().await?.into_iter().collect()) {
             self.store.set_purge_on_removal(tenant, true).await?;
         }
-        let served: Vec<_> = self.serving.load().tenants().map(|tenant| tenant.key.clone()).collect();
+        let served: Vec<_> = serving.tenants().map(|tenant| tenant.key.clone()).collect();
         for tenant in self.store.purge_removed(&served).await? {
             tracing::info!(tenant = %tenant.0, "purged the data of a removed tenant (deletionPolicy: Delete)");
         }

@@ -220,7 +220,7 @@ async fn serve(
     tokio::spawn(prune_audit_logs(Arc::clone(&app)));
     tokio::spawn(purge_leavers(Arc::clone(&app)));
     let settle = Arc::new(Notify::new());
-    tokio::spawn(settle_removals(Arc::clone(&app), Arc::clone(&settle)));
+    let settling = tokio::spawn(settle_removals(Arc::clone(&app), Arc::clone(&settle)));
     let control = control(data);
     let (stop, stopped) = watch::channel(false);
     let (stop_admin, admin_stopped) = watch::channel(false);
@@ -260,6 +260,7 @@ async fn serve(
             tracing::warn!("requests were still under way after {} seconds", FINISH.as_secs());
         }
         tending.abort();
+        settling.abort();
         if let Err(error) = app.tend_tokens().await {
             tracing::warn!(%error, "cannot write down when tokens were last used");
         }
