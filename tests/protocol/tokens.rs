@@ -106,20 +106,21 @@ async fn by(server: &Server, tenant: &str, authorization: &str) -> Reply {
 #[tokio::test]
 async fn token_begins_and_ends_by_the_clock_alone() {
     let mut config = config();
-    let (begin, end) = (soon(400), soon(800));
-    Arc::make_mut(&mut config.tenants[0]).tokens.push(TokenDigest {
-        not_before: Some(begin),
-        expires_at: Some(end),
-        ..token("brief")
-    });
+    let (far, begin, end) = (soon(3_600_000), soon(400), soon(800));
+    Arc::make_mut(&mut config.tenants[0]).tokens.extend([
+        TokenDigest { not_before: Some(far), ..token("far") },
+        TokenDigest { not_before: Some(begin), ..token("begins") },
+        TokenDigest { expires_at: Some(end), ..token("ends") },
+    ]);
     let server = Server::with(&config, ConnectionLimits::default()).await;
-    let early = by(&server, "acme", "Bearer brief").await;
-    assert_eq!(early.error(), format!("401: not authenticated: the token is accepted from {begin} on"));
-    tokio::time::sleep(Duration::from_millis(450)).await;
-    let answer = by(&server, "acme", "Bearer brief").await;
-    assert!(answer.status == 200 || Timestamp::now() >= end, "{}", answer.text);
-    tokio::time::sleep(Duration::from_millis(400)).await;
-    let late = by(&server, "acme", "Bearer brief").await;
+    let early = by(&server, "acme", "Bearer far").await;
+    assert_eq!(early.error(), format!("401: not authenticated: the token is accepted from {far} on"));
+    let accepted = async { while by(&server, "acme", "Bearer begins").await.status != 200 {} };
+    tokio::time::timeout(Duration::from_secs(30), accepted).await.unwrap();
+    assert!(Timestamp::now() >= begin);
+    let refused = async { while by(&server, "acme", "Bearer ends").await.status == 200 {} };
+    tokio::time::timeout(Duration::from_secs(30), refused).await.unwrap();
+    let late = by(&server, "acme", "Bearer ends").await;
     let detail = format!("the token has expired at {end}; configure the tenant's new token");
     assert_eq!(late.error(), format!("401: not authenticated: {detail}"));
     let challenge = format!("Bearer realm=\"scim\", error=\"invalid_token\", error_description=\"{detail}\"");
