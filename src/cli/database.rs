@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::config::database::Storage;
+use crate::crd::PostgresTlsMode;
 use crate::store::Store;
 use crate::store::metrics::StoreMetrics;
-use crate::store::postgres::{PostgresStore, Settings, TlsMode, Url};
+use crate::store::postgres::{Authorities, PostgresStore, Settings, TlsMode, Url};
 use crate::store::sqlite::SqliteStore;
 
-/// A PostgreSQL database in place of the data folder's own.
+/// A PostgreSQL database in place of the data folder's own, and of the one that manifests name.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "PostgreSQL")]
 pub struct Database {
@@ -38,6 +40,30 @@ pub enum Tls {
     VerifyFull,
 }
 
+/// Opens the store that the manifests name, unless the command line does.
+pub fn open_as(
+    database: &Database,
+    data: &Path,
+    storage: Option<&Storage>,
+) -> anyhow::Result<(Arc<dyn Store>, StoreMetrics)> {
+    let Some(Storage::Postgres(named)) = storage.filter(|_| database.database_url_file.is_none()) else {
+        return open(database, data);
+    };
+    let tls = match named.tls {
+        PostgresTlsMode::Disable => TlsMode::Disable,
+        PostgresTlsMode::Require => TlsMode::Require,
+        PostgresTlsMode::VerifyFull => TlsMode::VerifyFull,
+    };
+    let (url, ca) = (Url::Text(named.url.clone()), named.ca.clone().map(Authorities::Pem));
+    postgres(Settings { url, tls, ca, max_size: named.connections.into() })
+}
+
+fn postgres(settings: Settings) -> anyhow::Result<(Arc<dyn Store>, StoreMetrics)> {
+    let store = PostgresStore::new(settings)?;
+    let metrics = store.metrics().clone();
+    Ok((Arc::new(store), metrics))
+}
+
 /// Opens the store: its figures beside it.
 pub fn open(database: &Database, data: &Path) -> anyhow::Result<(Arc<dyn Store>, StoreMetrics)> {
     let Some(url) = &database.database_url_file else {
@@ -50,9 +76,6 @@ pub fn open(database: &Database, data: &Path) -> anyhow::Result<(Arc<dyn Store>,
         Tls::Require => TlsMode::Require,
         Tls::VerifyFull => TlsMode::VerifyFull,
     };
-    let (url, ca) = (Url::File(url.clone()), database.database_ca.clone());
-    let settings = Settings { url, tls, ca, max_size: database.database_connections.into() };
-    let store = PostgresStore::new(settings)?;
-    let metrics = store.metrics().clone();
-    Ok((Arc::new(store), metrics))
+    let (url, ca) = (Url::File(url.clone()), database.database_ca.clone().map(Authorities::File));
+    postgres(Settings { url, tls, ca, max_size: database.database_connections.into() })
 }

@@ -170,6 +170,7 @@ pub fn endpoint_alone(endpoint: &Located<ScimEndpoint>) -> Result<ServerConfig, 
         allowed_cidrs,
         trusted_proxies,
         tenants: Vec::new(),
+        removed: None,
     })
 }
 

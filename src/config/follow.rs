@@ -20,6 +20,7 @@ use notify::{Event, EventKind, RecursiveMode, Watcher, event::ModifyKind};
 
 use super::{
     ServerConfig,
+    database::Storage,
     findings::Finding,
     manifests::{LoadError, Loaded, Options, load_files, read_files},
     validate::File,
@@ -64,12 +65,7 @@ where
         active: None,
         replaced: Arc::default(),
     };
-    let mut state = State {
-        options,
-        files: None,
-        next: loaded.next,
-        outcome: Ok((loaded.config.clone(), loaded.warnings.clone())),
-    };
+    let mut state = State { options, files: None, next: loaded.next, outcome: Ok(essence(loaded)) };
     let thread = thread::Builder::new()
         .name("follow-manifests".to_owned())
         .spawn(move || {
@@ -122,7 +118,14 @@ struct State {
     files: Option<Vec<File>>,
     /// When there is something to do although no file was changed.
     next: Option<Timestamp>,
-    outcome: Result<(ServerConfig, Vec<Finding>), String>,
+    outcome: Result<Essence, String>,
+}
+
+/// What makes a difference between two loads.
+type Essence = (ServerConfig, Vec<Finding>, Result<Storage, Vec<Finding>>);
+
+fn essence(loaded: &Loaded) -> Essence {
+    (loaded.config.clone(), loaded.warnings.clone(), loaded.storage.clone())
 }
 
 impl State {
@@ -158,7 +161,7 @@ impl State {
             Err(_) => None,
         };
         let outcome = match &result {
-            Ok(loaded) => Ok((loaded.config.clone(), loaded.warnings.clone())),
+            Ok(loaded) => Ok(essence(loaded)),
             Err(error) => Err(error.to_string()),
         };
         if outcome == self.outcome {

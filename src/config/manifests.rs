@@ -16,9 +16,10 @@ use super::{
     ServerConfig,
     admit::admit,
     compile::compile,
+    database::{self, Storage},
     findings::{self, Finding, has_errors},
     made::Made,
-    objects::{Located, Object, Objects},
+    objects::{Located, Object, Objects, SecretIndex},
     tokens::{self, Prepared},
     validate::{self, File},
 };
@@ -40,6 +41,8 @@ pub struct Options {
 pub struct Loaded {
     /// What to serve.
     pub config: ServerConfig,
+    /// Where data is kept; or why that cannot be known, which matters to whoever is not told otherwise.
+    pub storage: Result<Storage, Vec<Finding>>,
     /// The bearer Secrets that were made just now.
     pub generated: Vec<GeneratedSecret>,
     /// The tokens that are being rotated: the old one still works.
@@ -181,7 +184,8 @@ pub(super) fn load_files(options: &Options, files: &[File], now: Timestamp) -> R
         compile(endpoint, &objects.tenants, &secrets, &objects.namespaces).map_err(LoadError::Findings)?;
     let Made { prepared, generated, rotated, next, warnings } = made;
     findings.extend(warnings);
-    Ok(Loaded { config, generated, rotated, next, prepared, warnings: findings })
+    let storage = database::storage(endpoint, &SecretIndex::new(&objects.secrets));
+    Ok(Loaded { config, storage, generated, rotated, next, prepared, warnings: findings })
 }
 
 fn choose<'a>(options: &Options, objects: &'a Objects) -> Result<&'a Located<ScimEndpoint>, LoadError> {

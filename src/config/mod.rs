@@ -9,6 +9,7 @@
 pub mod admit;
 pub mod compile;
 mod credentials;
+pub mod database;
 pub mod digest;
 pub mod findings;
 pub mod follow;
@@ -25,6 +26,7 @@ pub mod tokens;
 pub mod validate;
 pub mod yaml;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -50,6 +52,10 @@ pub struct ServerConfig {
     pub trusted_proxies: Vec<IpNet>,
     /// The tenants, ordered by path.
     pub tenants: Vec<Arc<TenantConfig>>,
+    /// `NAMESPACE/NAME` of the tenants that are on their way out and whose data is to be purged now: of several servers
+    /// on one database, each may know other tenants, and none purges what it does not know. `None`: every tenant that
+    /// is marked for it (`purge_on_removal`) and is not among `tenants`.
+    pub removed: Option<BTreeSet<String>>,
 }
 
 impl ServerConfig {

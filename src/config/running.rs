@@ -120,6 +120,7 @@ mod tests {
             allowed_cidrs: Vec::new(),
             trusted_proxies: Vec::new(),
             tenants: Vec::new(),
+            removed: None,
         };
         config.with(names.iter().map(tenant).collect())
     }

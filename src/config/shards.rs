@@ -5,7 +5,7 @@
 //! configurations are equal bytes. A writer writes the shards first and then the head; a reader that finds a shard
 //! which is not the one the head speaks of waits for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read as _, Write as _};
 use std::sync::Arc;
 
@@ -56,6 +56,9 @@ pub struct Head {
     pub allowed_cidrs: Vec<IpNet>,
     /// [`ServerConfig::trusted_proxies`].
     pub trusted_proxies: Vec<IpNet>,
+    /// [`ServerConfig::removed`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removed: Option<BTreeSet<String>>,
     /// The SHA-256 digest of each shard that is not empty, in hexadecimal.
     pub shards: BTreeMap<u8, String>,
 }
@@ -120,7 +123,7 @@ pub struct Encoder {
 impl Encoder {
     /// As [`encode`].
     pub fn encode(&mut self, config: &ServerConfig) -> Encoded {
-        let ServerConfig { endpoint, host, allowed_cidrs, trusted_proxies, tenants } = config;
+        let ServerConfig { endpoint, host, allowed_cidrs, trusted_proxies, tenants, removed } = config;
         let mut by_shard: BTreeMap<u8, Vec<Arc<TenantConfig>>> = BTreeMap::new();
         for tenant in tenants {
             by_shard.entry(shard_of(&tenant.name)).or_default().push(Arc::clone(tenant));
@@ -144,6 +147,7 @@ impl Encoder {
             host: host.clone(),
             allowed_cidrs: allowed_cidrs.clone(),
             trusted_proxies: trusted_proxies.clone(),
+            removed: removed.clone(),
             shards: digests.collect(),
         });
         let shards = self.shards.iter().map(|(shard, (_, bytes))| (*shard, bytes.clone())).collect();
@@ -195,8 +199,9 @@ impl Head {
     /// The configuration of this head and all tenants of its shards, in any order.
     #[must_use]
     pub fn with(self, tenants: Vec<Arc<TenantConfig>>) -> ServerConfig {
-        let Self { format: _, endpoint, host, allowed_cidrs, trusted_proxies, shards: _ } = self;
-        ServerConfig { endpoint, host, allowed_cidrs, trusted_proxies, tenants: Vec::new() }.with(tenants)
+        let Self { format: _, endpoint, host, allowed_cidrs, trusted_proxies, removed, shards: _ } = self;
+        ServerConfig { endpoint, host, allowed_cidrs, trusted_proxies, tenants: Vec::new(), removed }
+            .with(tenants)
     }
 }
 
@@ -255,6 +260,7 @@ mod tests {
             allowed_cidrs: vec!["203.0.113.0/24".parse().unwrap()],
             trusted_proxies: vec!["2001:db8::/32".parse().unwrap()],
             tenants,
+            removed: Some(["customers/gone".to_owned()].into()),
         }
     }
 

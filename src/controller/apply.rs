@@ -9,16 +9,16 @@ use std::{
 };
 
 use kube::api::DynamicObject;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     cache::Child,
     canonical::{Digest, digest},
     cluster::{ApiError, Cluster},
-    compare::{Difference, differences},
+    compare::{Difference, differences, owned_fields},
     key::Key,
     kinds::Kind,
-    names::{ENDPOINT_LABEL, FIELD_MANAGER},
+    names::{ENDPOINT_LABEL, FIELD_MANAGER, REPLICAS_MANAGER},
     observed::Observed,
 };
 use crate::crd::condition::Reason;
@@ -228,6 +228,9 @@ async fn apply_one(
 
 async fn send(cluster: &Cluster, object: &Wanted, memory: &mut Memory) -> Result<DynamicObject, ApplyError> {
     let Wanted { kind, key, digest, body } = object;
+    if *kind == Kind::Deployment && body["spec"]["replicas"].is_null() {
+        hand_over_replicas(cluster, object).await?;
+    }
     match cluster.apply(*kind, key, body).await {
         Ok(after) => {
             let stubborn = differences(body, &after);
@@ -240,6 +243,24 @@ async fn send(cluster: &Cluster, object: &Wanted, memory: &mut Memory) -> Result
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Lets go of the number of pods without changing it. A field that its only owner no longer wants is taken away, and
+/// the API server's default is one pod: a fleet would shrink to that on its way to an autoscaler.
+async fn hand_over_replicas(cluster: &Cluster, object: &Wanted) -> Result<(), ApplyError> {
+    let Wanted { kind, key, digest: _, body } = object;
+    let Some(live) = cluster.get(*kind, key).await? else { return Ok(()) };
+    let replicas = &live.data["spec"]["replicas"];
+    if !owned_fields(&live)["f:spec"]["f:replicas"].is_null() && !replicas.is_null() {
+        let held = json!({
+            "apiVersion": body["apiVersion"],
+            "kind": body["kind"],
+            "metadata": {"name": &*key.name, "uid": live.metadata.uid},
+            "spec": {"replicas": replicas},
+        });
+        cluster.apply_as(REPLICAS_MANAGER, *kind, key, &held).await?;
+    }
+    Ok(())
 }
 
 /// Whether an object that is there is this owner's.

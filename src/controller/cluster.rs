@@ -91,9 +91,20 @@ impl Cluster {
         key: &Key,
         object: &Value,
     ) -> Result<DynamicObject, ApiError> {
+        self.apply_as(FIELD_MANAGER, kind, key, object).await
+    }
+
+    /// As [`Self::apply`], of fields that another name of ours is to own.
+    pub(crate) async fn apply_as(
+        &self,
+        manager: &str,
+        kind: Kind,
+        key: &Key,
+        object: &Value,
+    ) -> Result<DynamicObject, ApiError> {
         self.metrics.wrote(kind.as_str(), "apply");
         let api = self.api(kind, key);
-        let params = PatchParams::apply(FIELD_MANAGER).force();
+        let params = PatchParams::apply(manager).force();
         answer("apply", kind, key, api.patch(&key.name, &params, &Patch::Apply(object))).await
     }
 

@@ -42,7 +42,7 @@ pub(crate) fn differences(wanted: &Value, live: &DynamicObject) -> Vec<Differenc
 }
 
 /// The fields that we own of a live object, as `fieldsV1` writes them.
-fn owned_fields(live: &DynamicObject) -> Value {
+pub(crate) fn owned_fields(live: &DynamicObject) -> Value {
     let entries = live.metadata.managed_fields.iter().flatten();
     let ours = entries.into_iter().find(|entry| {
         entry.manager.as_deref() == Some(FIELD_MANAGER)

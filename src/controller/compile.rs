@@ -3,12 +3,15 @@
 //! A tenant is compiled anew when it, one of its Secrets or its endpoint is another version. A tenant that belongs to
 //! the endpoint and cannot be used as written (its Secret is gone, or holds no token) serves on as it last did.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    cache::{Cache, Candidate, Gathered, Known},
+    cache::{Cache, Candidate, Gathered, Known, secrets_of_storage},
     key::Key,
     names::PURGE_FINALIZER,
     view::{View, Why},
@@ -18,8 +21,9 @@ use crate::{
         ServerConfig, TenantConfig,
         admit::{Admission, admit},
         compile::{self, Refusal},
+        database::{self, Storage},
         findings::Finding,
-        objects::{Located, SecretIndex},
+        objects::{Located, Object as _, Secret, SecretIndex},
         shards::{Encoded, Encoder},
         yaml::Source,
     },
@@ -59,6 +63,9 @@ pub(crate) struct Verdict {
 pub(crate) struct Compiled {
     pub(crate) config: ServerConfig,
     pub(crate) encoded: Encoded,
+    pub(crate) storage: Storage,
+    /// The versions of the Secrets of the storage.
+    pub(crate) version: Option<String>,
     pub(crate) tenants: Vec<Verdict>,
 }
 
@@ -73,12 +80,18 @@ impl Compiler {
     ) -> Result<Compiled, Why> {
         let located = Located { object: Arc::clone(endpoint), source: Source::default() };
         let config = compile::endpoint_alone(&located).map_err(|found| why(&found))?;
+        let (storage, version) = storage(&located, cache).map_err(|found| why(&found))?;
+        let mut removed = BTreeSet::new();
         let mut verdicts = Vec::with_capacity(gathered.tenants.len());
         let mut candidates = HashMap::with_capacity(gathered.tenants.len());
         let mut tenants = Vec::with_capacity(gathered.tenants.len());
         for candidate in &gathered.tenants {
             match &candidate.tenant {
-                Known::Object(tenant) if is_leaving(tenant, candidate, view) => {}
+                Known::Object(tenant) if is_leaving(tenant, candidate, view) => {
+                    if purges(tenant) {
+                        removed.insert(candidate.key.to_string());
+                    }
+                }
                 Known::Object(tenant) => {
                     candidates.insert(Arc::as_ptr(tenant), candidate);
                     tenants.push(Located { object: Arc::clone(tenant), source: Source::default() });
@@ -106,9 +119,10 @@ impl Compiler {
         let there: std::collections::HashSet<&Key> =
             gathered.tenants.iter().map(|candidate| &candidate.key).collect();
         self.memory.retain(|key, _| there.contains(key));
+        let config = ServerConfig { removed: Some(removed), ..config };
         let config = config.with(verdicts.iter().filter_map(|verdict| verdict.served.clone()).collect());
         let encoded = self.encoder.encode(&config);
-        Ok(Compiled { config, encoded, tenants: verdicts })
+        Ok(Compiled { config, encoded, storage, version, tenants: verdicts })
     }
 
     /// What was last served of a tenant.
@@ -176,22 +190,44 @@ impl Compiler {
     }
 }
 
+/// Where an endpoint keeps its data, by its Secrets as they are now; and their versions.
+fn storage(
+    endpoint: &Located<ScimEndpoint>,
+    cache: &Cache,
+) -> Result<(Storage, Option<String>), Vec<Finding>> {
+    let (mut secrets, mut versions): (Vec<Located<Secret>>, Vec<String>) = Default::default();
+    for name in secrets_of_storage(&endpoint.object) {
+        let key = Key::new(endpoint.object.namespace(), &name);
+        let Some(entry) = cache.secret(&key) else { continue };
+        versions.push(entry.resource_version.to_string());
+        secrets.extend(
+            entry.secret(&key).map(|secret| Located { object: Arc::new(secret), source: Source::default() }),
+        );
+    }
+    let storage = database::storage(endpoint, &SecretIndex::new(&secrets))?;
+    Ok((storage, (!versions.is_empty()).then(|| versions.join("-"))))
+}
+
 /// Whether a tenant on its way out is left out of the configuration: at once, unless its data is to be purged; then
 /// every pod must know that first.
 fn is_leaving(tenant: &ScimTenant, candidate: &Candidate, view: &View) -> bool {
     if tenant.metadata.deletion_timestamp.is_none() {
         return false;
     }
-    let finalizers = tenant.metadata.finalizers.iter().flatten();
-    let purges = tenant.spec.deletion_policy == DeletionPolicy::Delete
-        && finalizers.into_iter().any(|finalizer| finalizer == PURGE_FINALIZER);
-    if !purges || view.gone.contains_key(&candidate.key) {
+    if !purges(tenant) || view.gone.contains_key(&candidate.key) {
         return true;
     }
     view.tenants.get(&candidate.key).is_none_or(|known| {
         let knows = known.served.as_ref().is_none_or(|served| served.purge_on_removal);
         known.served.is_none() || knows && view.runs(known.changed)
     })
+}
+
+/// Whether a tenant's data is to be purged before it goes.
+fn purges(tenant: &ScimTenant) -> bool {
+    let mut finalizers = tenant.metadata.finalizers.iter().flatten();
+    tenant.spec.deletion_policy == DeletionPolicy::Delete
+        && finalizers.any(|finalizer| finalizer == PURGE_FINALIZER)
 }
 
 /// The versions of all that a tenant's configuration is made from.
@@ -217,6 +253,7 @@ fn why(findings: &[Finding]) -> Why {
         "path-taken" => Reason::PathTaken,
         "quota-exceeded" => Reason::QuotaExceeded,
         "secret-missing" | "secret-key-missing" => Reason::SecretNotFound,
+        "database-url" | "certificate" => Reason::SecretInvalid,
         code if code.starts_with("token-") || code.starts_with("secret-") => Reason::SecretInvalid,
         _ => Reason::InvalidSpec,
     });

@@ -115,8 +115,9 @@ pub(crate) async fn reconcile(context: &Context, key: &Key) -> Result<Turn, Fail
         let view = state.view();
         work.compiler.compile(&endpoint, &gathered, &context.cache, &view)
     };
-    let judged = compiled.and_then(|Compiled { config, encoded, tenants }| {
-        match validate::validate(&endpoint, &config, encoded, &context.settings) {
+    let judged = compiled.and_then(|Compiled { config, encoded, storage, version, tenants }| {
+        let compiled = validate::Compiled { config: &config, encoded, storage, version };
+        match validate::validate(&endpoint, compiled, &context.settings) {
             Ok(validated) => Ok((validated, tenants)),
             Err(invalid) => Err(Why::new(invalid.reason, invalid.to_string())),
         }
@@ -469,6 +470,8 @@ fn replicas(outcome: &Outcome) -> Option<i32> {
 pub(crate) async fn report(context: &Context, key: &Key) -> Result<Turn, Failure> {
     /// How often pods are asked when all is well.
     const IDLE: Duration = Duration::from_secs(10);
+    /// How often those that are not ready are asked why.
+    const STARTING: Duration = Duration::from_secs(1);
     /// How often they are asked for what they count.
     const COUNT: Duration = Duration::from_secs(30);
     let Some(state) = context.known_endpoint(key) else { return Ok(Turn::Done) };
@@ -502,8 +505,9 @@ pub(crate) async fn report(context: &Context, key: &Key) -> Result<Turn, Failure
             let runs = |pods: &super::view::Pods, since: u64| {
                 pods.ready > 0 && pods.running.is_some_and(|running| running >= since)
             };
-            let words =
-                |pods: &super::view::Pods| (pods.asked, pods.unreachable.clone(), pods.trouble.clone());
+            let words = |pods: &super::view::Pods| {
+                (pods.asked, pods.unreachable.clone(), pods.trouble.clone(), pods.storeless.clone())
+            };
             let others = words(&before) != words(&view.pods) || before.ready == 0 || view.pods.ready == 0;
             let told = view.tenants.iter().filter(|(_, tenant)| {
                 let (was, is) = (runs(&before, tenant.changed), runs(&view.pods, tenant.changed));
@@ -522,7 +526,9 @@ pub(crate) async fn report(context: &Context, key: &Key) -> Result<Turn, Failure
     let age = work.configured_at.map_or(Duration::MAX, |at| at.elapsed());
     // Whether or not the pods said something new: an earlier write may have failed.
     write_status(context, key, &state, &mut work).await?;
+    let starting = pods.iter().any(|pod| !pod.ready && !pod.deleting);
     Ok(Turn::Again(match (waits, age) {
+        (false, _) if starting => STARTING,
         (false, _) => IDLE,
         (true, age) if age < Duration::from_secs(3) => Duration::from_millis(100),
         (true, age) if age < Duration::from_secs(15) => Duration::from_millis(250),

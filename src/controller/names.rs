@@ -11,6 +11,10 @@ pub const ENDPOINT_LABEL: &str = "scim-operator.io/endpoint";
 pub const MANAGED_BY: &str = "scim-operator";
 /// The field manager of everything the controller writes.
 pub const FIELD_MANAGER: &str = "scim-operator";
+/// The field manager that holds the number of pods when an autoscaler is to have it, so that there is always one.
+pub const REPLICAS_MANAGER: &str = "scim-operator-replicas";
+/// The annotation of pods that says with which versions of the Secrets of the database they began.
+pub const DATABASE_VERSION: &str = "scim-operator.io/database-version";
 /// The finalizer of a tenant whose data is to be purged before it goes.
 pub const PURGE_FINALIZER: &str = "scim-operator.io/purge";
 /// The Lease of the controllers' election.
@@ -40,6 +44,12 @@ impl<'a> Names<'a> {
     #[must_use]
     pub fn data(self) -> String {
         format!("{}-scim-data", self.endpoint)
+    }
+
+    /// The Secret with the URL of the database, from which pods have it.
+    #[must_use]
+    pub fn database(self) -> String {
+        format!("{}-scim-database", self.endpoint)
     }
 
     /// The Certificate, and the Secret that cert-manager makes for it.

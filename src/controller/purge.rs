@@ -110,7 +110,8 @@ fn no_pods(endpoint: &Key) -> String {
     )
 }
 
-/// Without an endpoint nobody can purge; without its volume there is nothing to purge.
+/// Without an endpoint nobody can purge; without its volume there is nothing to purge, unless it had a PostgreSQL, of
+/// which nothing is known any more.
 fn without_endpoint(context: &Context, endpoint: &Key) -> Purge {
     let volume = Key::new(&endpoint.namespace, &Names::of(&endpoint.name).data());
     match context.cache.child(Kind::PersistentVolumeClaim, &volume) {
@@ -121,6 +122,8 @@ fn without_endpoint(context: &Context, endpoint: &Key) -> Purge {
             );
             Purge::Blocked(Why::new(Reason::PurgeBlocked, message))
         }
-        _ => Purge::Done("the endpoint and its volume are gone, and users and groups with them"),
+        _ => Purge::Done(
+            "the endpoint is gone, and its volume with users and groups; had it a PostgreSQL database, they are still there",
+        ),
     }
 }

@@ -14,13 +14,14 @@ use serde_json::Value;
 
 use super::{
     build::{self, NewCredentials, credentials},
-    validate::{Invalid, Settings, validate},
+    validate::{Compiled, Invalid, Settings, validate},
 };
 use crate::{
     config::{
         compile::compile,
+        database::{Database, Storage, storage},
         findings::Finding,
-        objects::{Located, Object as _, Objects, Secret, refers_to},
+        objects::{Located, Object as _, Objects, Secret, SecretIndex, refers_to},
         shards::encode,
         yaml::Source,
     },
@@ -52,8 +53,12 @@ pub fn render(
     }
     secrets.extend(placeholders(&tenants, &known));
     let (config, _) = compile(endpoint, &tenants, &secrets, &objects.namespaces)?;
-    let encoded = encode(&config);
-    let endpoint = validate(&endpoint.object, &config, encoded, settings).map_err(|error| {
+    let storage = match placeholder_of_database(&endpoint.object, &known) {
+        Some(database) => Storage::Postgres(database),
+        None => storage(endpoint, &SecretIndex::new(&objects.secrets))?,
+    };
+    let compiled = Compiled { config: &config, encoded: encode(&config), storage, version: None };
+    let endpoint = validate(&endpoint.object, compiled, settings).map_err(|error| {
         let Invalid { reason, field, message } = error;
         vec![endpoint.finding(field, Finding::error(reason.as_str(), message))]
     })?;
@@ -104,6 +109,20 @@ fn placeholders(tenants: &[Located<ScimTenant>], known: &HashSet<String>) -> Vec
         Located { object: Arc::new(Secret { metadata, data }), source: Source::default() }
     });
     secrets.collect()
+}
+
+/// Stands for a database when a Secret that says how to reach it is not among the manifests.
+fn placeholder_of_database(endpoint: &ScimEndpoint, known: &HashSet<String>) -> Option<Database> {
+    let postgres = endpoint.spec.storage.postgres.as_ref()?;
+    let namespace = endpoint.namespace();
+    let (url, ca) = (&postgres.secret_ref, postgres.tls.ca_secret_ref.as_ref());
+    let is_known = |name: &str| known.contains(&format!("{namespace}/{name}"));
+    if is_known(&url.name) && ca.is_none_or(|ca| is_known(&ca.name)) {
+        return None;
+    }
+    let text = |name: &str, key: &str| format!("placeholder-of-{namespace}/{name}/{key}");
+    let ca = ca.map(|ca| text(&ca.name, &ca.key).into_bytes());
+    Some(Database::placeholder(postgres, text(&url.name, &url.key), ca))
 }
 
 /// A certificate cannot be made up.

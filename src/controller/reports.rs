@@ -18,6 +18,9 @@ use super::{
 /// How long a pod may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How a pod begins that says on `/readyz` that it cannot reach its store.
+const STORELESS: &str = "the store is unavailable: ";
+
 /// Asks pods.
 pub(crate) struct Reporters {
     http: reqwest::Client,
@@ -54,6 +57,7 @@ pub(crate) struct Report {
     unreachable: Option<String>,
     purging: BTreeSet<String>,
     trouble: Option<String>,
+    storeless: Option<String>,
     /// By tenant, `NAMESPACE/NAME`; `None` when it was not asked for.
     pub(crate) counts: Option<HashMap<String, Counts>>,
 }
@@ -67,13 +71,18 @@ impl Reporters {
     /// Asks the ready ones of these pods.
     pub(crate) async fn ask(&self, pods: &[Pod], with_tenants: bool, metrics: &Metrics) -> Report {
         let ready: Vec<&Pod> = pods.iter().filter(|pod| pod.ready && !pod.deleting).collect();
-        let answers = join_all(ready.iter().map(|pod| self.ask_one(pod, with_tenants))).await;
+        let waiting = pods.iter().filter(|pod| !pod.ready && !pod.deleting && pod.trouble.is_none());
+        let (answers, storeless) = tokio::join!(
+            join_all(ready.iter().map(|pod| self.ask_one(pod, with_tenants))),
+            join_all(waiting.map(|pod| self.ask_why(pod))),
+        );
         let mut report = Report {
             pods: ready.len(),
             digests: Vec::new(),
             unreachable: None,
             purging: BTreeSet::new(),
             trouble: trouble(pods),
+            storeless: storeless.into_iter().flatten().next(),
             counts: with_tenants.then(HashMap::new),
         };
         for (pod, answer) in ready.iter().zip(answers) {
@@ -103,6 +112,17 @@ impl Reporters {
     }
 }
 
+impl Reporters {
+    /// Why a pod that is not ready has no store, when that is why.
+    async fn ask_why(&self, pod: &Pod) -> Option<String> {
+        let url = format!("http://{}/readyz", std::net::SocketAddr::new(pod.address?, self.port));
+        let answer = self.http.get(url).send().await.ok()?.text().await.ok()?;
+        let (_, why) = answer.split_once(STORELESS)?;
+        let why: String = why.lines().next().unwrap_or_default().chars().take(500).collect();
+        Some(format!("pod {} cannot reach the database: {why}", pod.name))
+    }
+}
+
 impl Report {
     /// Users and groups are in the one store that all pods share; requests are counted by each.
     fn count(&mut self, tenants: Vec<AnswerTenant>) {
@@ -129,6 +149,7 @@ impl Report {
             unreachable: self.unreachable.clone(),
             purging: self.purging.clone(),
             trouble: self.trouble.clone(),
+            storeless: self.storeless.clone(),
         }
     }
 }

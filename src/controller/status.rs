@@ -123,9 +123,14 @@ pub(crate) fn endpoint(
             conditions.set(Stalled, true, why.reason, &*why.message);
         }
         Some(why) => conditions.set(Reconciling, true, why.reason, &*why.message),
-        None if !rollout.complete => {
-            conditions.set(Reconciling, true, Reason::RollingOut, "pods are being replaced");
-        }
+        None if !rollout.complete => match &view.pods.storeless {
+            Some(storeless) => {
+                let message =
+                    format!("{storeless}; the pods that are there serve on until the next one does");
+                conditions.set(Reconciling, true, Reason::DatabaseUnavailable, message);
+            }
+            None => conditions.set(Reconciling, true, Reason::RollingOut, "pods are being replaced"),
+        },
         None => {}
     }
 }
@@ -153,10 +158,13 @@ fn rollout(applied: &Applied) -> Rollout {
 
 /// Whether every ready pod runs the newest configuration.
 fn programmed(pods: &Pods, rollout: &Rollout, newest: u64) -> Result<String, Why> {
-    let Pods { asked, ready, current, running, unreachable, purging: _, trouble } = pods;
+    let Pods { asked, ready, current, running, unreachable, purging: _, trouble, storeless } = pods;
     if *ready == 0 {
         if let Some(trouble) = trouble.as_ref().or(rollout.failure.as_ref()) {
             return Err(Why::new(Reason::PodsFailing, trouble.clone()));
+        }
+        if let Some(storeless) = storeless {
+            return Err(Why::new(Reason::DatabaseUnavailable, storeless.clone()));
         }
         let message = format!("0 of {} pods are ready", rollout.replicas);
         let reason = if rollout.complete { Reason::NoReadyPods } else { Reason::RollingOut };
@@ -273,7 +281,10 @@ fn tenant_programmed(tenant: &TenantView, view: &View) -> Result<(), Why> {
     if view.runs(tenant.changed) {
         return Ok(());
     }
-    let Pods { ready, unreachable, trouble, .. } = &view.pods;
+    let Pods { ready, unreachable, trouble, storeless, .. } = &view.pods;
+    if let (0, None, Some(storeless)) = (ready, trouble, storeless) {
+        return Err(Why::new(Reason::DatabaseUnavailable, storeless.clone()));
+    }
     Err(match (ready, unreachable, trouble) {
         (0, _, Some(trouble)) => {
             Why::new(Reason::PodsFailing, format!("no pod of the endpoint is ready: {trouble}"))

@@ -6,7 +6,12 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    config::{ServerConfig, TenantConfig, objects::Object, shards::Encoded},
+    config::{
+        ServerConfig, TenantConfig,
+        database::{self, Database},
+        objects::Object,
+        shards::Encoded,
+    },
     crd::{
         ClusterIpExposure, GatewayExposure, ImagePullPolicy, IngressExposure, IssuerRef,
         LoadBalancerExposure, NetworkPolicySpec, Routing, ScimEndpoint, Server, Sqlite, condition::Reason,
@@ -112,6 +117,31 @@ pub struct Certificate {
 pub enum Storage {
     /// In a file on a volume: one pod.
     Sqlite(Sqlite),
+    /// In a PostgreSQL database: any number of pods.
+    Postgres(Postgres),
+}
+
+/// A PostgreSQL database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Postgres {
+    /// How to get there.
+    pub database: Database,
+    /// The versions of the Secrets that say so; none for manifests that no cluster has seen. It is no digest: of a
+    /// password that people made up, whoever sees one can find it.
+    pub version: Option<String>,
+}
+
+/// What an endpoint and its tenants were compiled to.
+#[derive(Debug)]
+pub struct Compiled<'a> {
+    /// The configuration.
+    pub config: &'a ServerConfig,
+    /// Its bytes.
+    pub encoded: Encoded,
+    /// Where data is kept.
+    pub storage: database::Storage,
+    /// The versions of the Secrets of the storage.
+    pub version: Option<String>,
 }
 
 /// Who may reach the pods and whom they reach.
@@ -123,6 +153,8 @@ pub struct Network {
     pub operator_namespace: String,
     /// The ports of OAuth 2.0 issuers.
     pub issuer_ports: BTreeSet<u16>,
+    /// The ports of the database.
+    pub database_ports: BTreeSet<u16>,
 }
 
 /// Under which paths a tenant is served.
@@ -155,6 +187,7 @@ impl ValidatedEndpoint {
     pub fn holds_volume(&self) -> bool {
         match self.storage {
             Storage::Sqlite(_) => true,
+            Storage::Postgres(_) => false,
         }
     }
 
@@ -178,20 +211,24 @@ fn service_host(endpoint: &str, namespace: &str) -> String {
     format!("{}.{namespace}.svc", Names::of(endpoint).workload())
 }
 
-/// Judges an endpoint together with the configuration that was compiled for it, and its bytes.
+/// Judges an endpoint together with what was compiled for it.
 pub fn validate(
     endpoint: &ScimEndpoint,
-    config: &ServerConfig,
-    encoded: Encoded,
+    compiled: Compiled<'_>,
     settings: &Settings,
 ) -> Result<ValidatedEndpoint, Invalid> {
+    let Compiled { config, encoded, storage: kept, version } = compiled;
     let spec = &endpoint.spec;
     let exposure = exposure(endpoint)?;
     let certificate = certificate(endpoint)?;
     let behind_proxy = matches!(exposure, Exposure::Ingress { .. });
     let pods_serve_tls = spec.tls.as_ref().is_some_and(|tls| tls.end_to_end || !behind_proxy);
     let server = spec.server.clone();
-    let storage = storage(endpoint)?;
+    let database_ports = match &kept {
+        database::Storage::Sqlite => BTreeSet::new(),
+        database::Storage::Postgres(database) => database.ports.clone(),
+    };
+    let storage = storage(endpoint, kept, version)?;
     if server.replicas.is_some() && server.autoscaling.is_some() {
         let message = "cannot be set together with autoscaling, which decides how many there are: remove one";
         return Err(invalid("spec.server.replicas", message));
@@ -215,6 +252,7 @@ pub fn validate(
         network: Network {
             policy: spec.network_policy.clone(),
             operator_namespace: settings.operator_namespace.clone(),
+            database_ports,
             issuer_ports: config.tenants.iter().flat_map(|tenant| issuer_ports(tenant)).collect(),
         },
         tenants,
@@ -267,18 +305,30 @@ fn certificate(endpoint: &ScimEndpoint) -> Result<Option<Certificate>, Invalid> 
     Ok(Some(Certificate { secret_name, issuer, dns_names }))
 }
 
-fn storage(endpoint: &ScimEndpoint) -> Result<Storage, Invalid> {
-    let crate::crd::Storage { sqlite } = &endpoint.spec.storage;
+fn storage(
+    endpoint: &ScimEndpoint,
+    kept: database::Storage,
+    version: Option<String>,
+) -> Result<Storage, Invalid> {
+    let crate::crd::Storage { sqlite, postgres } = &endpoint.spec.storage;
     let server = &endpoint.spec.server;
-    match sqlite {
-        Some(sqlite) => {
+    match (sqlite, postgres, kept) {
+        (Some(sqlite), None, database::Storage::Sqlite) => {
             if server.replicas.is_some_and(|replicas| replicas != 1) || server.autoscaling.is_some() {
                 let message = "there can be one pod with storage.sqlite, as one pod can have its volume: use storage.postgres for more";
                 return Err(invalid("spec.server.replicas", message));
             }
             Ok(Storage::Sqlite(sqlite.clone()))
         }
-        None => Err(invalid("spec.storage", "must say where users and groups are kept")),
+        (None, Some(_), database::Storage::Postgres(database)) => {
+            if database.ports.is_empty() {
+                let message = "the URL in the Secret names a Unix socket, and pods have none: name a host";
+                let field = "spec.storage.postgres.secretRef";
+                return Err(Invalid { reason: Reason::SecretInvalid, field, message: message.to_owned() });
+            }
+            Ok(Storage::Postgres(Postgres { database, version }))
+        }
+        _ => Err(invalid("spec.storage", "must be exactly one of sqlite and postgres")),
     }
 }
 

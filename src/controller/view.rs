@@ -134,6 +134,8 @@ pub(crate) struct Pods {
     pub(crate) purging: BTreeSet<String>,
     /// Why a pod does not start.
     pub(crate) trouble: Option<String>,
+    /// A pod that is not ready as it cannot reach its store, and why.
+    pub(crate) storeless: Option<String>,
 }
 
 impl View {

@@ -171,6 +171,9 @@ reasons! {
     NoReadyPods,
     /// Pods are not started, crash, or cannot be scheduled; the message says which and why.
     PodsFailing,
+    /// No pod is ready, or none of those that are to replace others, as they cannot reach the database; the message has
+    /// what it says. They go on trying.
+    DatabaseUnavailable,
     /// Some ready pods still run an older configuration.
     ConfigurationPending,
     /// Some ready pods do not answer on their admin port, so that it is not known what they run.

@@ -29,10 +29,11 @@ pub use authentication::{Authentication, Bearer, BearerToken, Rotation, Scope, S
 pub use definitions::{definition_yaml, definitions, schema};
 pub use duration::{Duration, DurationError};
 pub use endpoint::{
-    Access, AllowedTenants, Autoscaling, Cidr, ClusterIpExposure, Exposure, GatewayExposure, ImagePullPolicy,
-    IngressExposure, IssuerRef, LabelExpression, LabelOperator, LoadBalancerExposure, NamespaceFrom,
-    NamespaceSelector, NetworkPolicySpec, ParentRef, PullSecret, Routing, ScimEndpoint, ScimEndpointSpec,
-    ScimEndpointStatus, Server, Sqlite, Storage, TenantNamespaces, Tls,
+    Access, AllowedTenants, Autoscaling, CaSecretRef, Cidr, ClusterIpExposure, Exposure, GatewayExposure,
+    ImagePullPolicy, IngressExposure, IssuerRef, LabelExpression, LabelOperator, LoadBalancerExposure,
+    NamespaceFrom, NamespaceSelector, NetworkPolicySpec, ParentRef, Postgres, PostgresPool, PostgresTls,
+    PostgresTlsMode, PullSecret, Routing, ScimEndpoint, ScimEndpointSpec, ScimEndpointStatus, Server, Sqlite,
+    Storage, TenantNamespaces, Tls, UrlSecretRef,
 };
 pub use lifecycle::{Lifecycle, MembershipSpec, OnDeactivate, OnDelete, OnRecreate, UnknownMembers};
 pub use limits::{EndpointLimits, TenantLimits};

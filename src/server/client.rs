@@ -165,6 +165,7 @@ mod tests {
             allowed_cidrs: Vec::new(),
             trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
             tenants: Vec::new(),
+            removed: None,
         };
         let serving = Serving::compile(&config, &mut Registries::default(), &Usage::default(), None);
         let headers: HeaderMap =

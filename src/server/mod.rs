@@ -140,7 +140,7 @@ impl App {
             let served: HashSet<&TenantKey> = serving.tenants().map(|tenant| &tenant.key).collect();
             let mut purging = self.purging.lock().unwrap_or_else(PoisonError::into_inner);
             purging.extend(marked);
-            purging.retain(|tenant| !served.contains(tenant));
+            purging.retain(|tenant| !served.contains(tenant) && serving.may_purge(tenant));
         }
         self.serving.store(Arc::new(serving));
         *self.before.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&before);
@@ -186,7 +186,7 @@ impl App {
             self.store.set_purge_on_removal(tenant, true).await?;
         }
         let served: Vec<_> = serving.tenants().map(|tenant| tenant.key.clone()).collect();
-        for tenant in self.store.purge_removed(&served).await? {
+        for tenant in self.store.purge_removed(&served, serving.removed().as_deref()).await? {
             tracing::info!(tenant = %tenant.0, "purged the data of a removed tenant (deletionPolicy: Delete)");
         }
         self.purging.lock().unwrap_or_else(PoisonError::into_inner).clear();

@@ -1,6 +1,6 @@
 //! [`Serving`]: a [`ServerConfig`] made ready for requests: digests decoded, paths in a map.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -27,6 +27,7 @@ pub struct Serving {
     allowed: Vec<IpNet>,
     trusted_proxies: Vec<IpNet>,
     tenants: HashMap<Box<str>, Arc<Tenant>>,
+    removed: Option<HashSet<TenantKey>>,
 }
 
 /// One tenant, as requests need it.
@@ -75,7 +76,18 @@ impl Serving {
             allowed: Vec::new(),
             trusted_proxies: Vec::new(),
             tenants: HashMap::new(),
+            removed: None,
         }
+    }
+
+    /// Whether the data of a tenant that is not served may be purged, when it is marked for it.
+    pub fn may_purge(&self, tenant: &TenantKey) -> bool {
+        self.removed.as_ref().is_none_or(|removed| removed.contains(tenant))
+    }
+
+    /// The tenants whose data is to be purged; none: of all that are marked for it.
+    pub fn removed(&self) -> Option<Vec<TenantKey>> {
+        Some(self.removed.as_ref()?.iter().cloned().collect())
     }
 
     /// Compiles a configuration; tokens keep what `usage` remembers of them, and tenants that `registries` has from the
@@ -87,7 +99,7 @@ impl Serving {
         usage: &Usage,
         oauth: Option<&OAuth>,
     ) -> Self {
-        let ServerConfig { endpoint: _, host, allowed_cidrs, trusted_proxies, tenants } = config;
+        let ServerConfig { endpoint: _, host, allowed_cidrs, trusted_proxies, tenants, removed } = config;
         let tenants = tenants
             .iter()
             .map(|config| {
@@ -107,6 +119,9 @@ impl Serving {
             allowed: allowed_cidrs.clone(),
             trusted_proxies: trusted_proxies.clone(),
             tenants,
+            removed: removed
+                .as_ref()
+                .map(|removed| removed.iter().map(|name| TenantKey(name.as_str().into())).collect()),
         }
     }
 

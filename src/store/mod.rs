@@ -422,8 +422,13 @@ pub trait Store: Send + Sync + 'static {
     /// The tenants that were marked by [`Self::set_purge_on_removal`] and are not purged.
     async fn marked_for_purge(&self) -> Result<Vec<TenantKey>, StoreError>;
 
-    /// Purges tenants that are not among `served` and were marked by [`Self::set_purge_on_removal`].
-    async fn purge_removed(&self, served: &[TenantKey]) -> Result<Vec<TenantKey>, StoreError>;
+    /// Purges tenants that are not among `served` and were marked by [`Self::set_purge_on_removal`]; with `removed`,
+    /// of these only. Whoever shares a store with servers that may know other tenants must say which.
+    async fn purge_removed(
+        &self,
+        served: &[TenantKey],
+        removed: Option<&[TenantKey]>,
+    ) -> Result<Vec<TenantKey>, StoreError>;
 
     /// The last uses of all tokens, as far as they were recorded.
     async fn token_uses(&self) -> Result<Vec<TokenUse>, StoreError>;

@@ -54,6 +54,7 @@ fn config(names: &[&str]) -> Encoded {
         allowed_cidrs: Vec::new(),
         trusted_proxies: Vec::new(),
         tenants: Vec::new(),
+        removed: None,
     };
     encode(&config.with(names.iter().map(tenant).collect()))
 }

@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "counts and logs belong in a test's output")]
 
 mod convergence;
+mod database;
 mod election;
 mod objects;
 mod purge;

@@ -9,9 +9,13 @@ mod audit;
 mod clients;
 mod concurrency;
 mod crash;
+mod database;
 mod keycloak;
 mod leavers;
 mod pod;
+#[path = "../support/postgres.rs"]
+#[expect(dead_code, clippy::unwrap_used, reason = "the tests of the store use the rest of it")]
+mod postgres;
 mod process;
 mod retries;
 mod rfc;

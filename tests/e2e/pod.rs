@@ -50,6 +50,7 @@ fn config(tenants: impl IntoIterator<Item = TenantConfig>) -> Encoded {
         allowed_cidrs: Vec::new(),
         trusted_proxies: Vec::new(),
         tenants: Vec::new(),
+        removed: None,
     };
     encode(&config.with(tenants.into_iter().map(Arc::new).collect()))
 }

@@ -94,7 +94,11 @@ impl Store for Failing {
     async fn marked_for_purge(&self) -> Result<Vec<TenantKey>, StoreError> {
         Ok(Vec::new())
     }
-    async fn purge_removed(&self, _: &[TenantKey]) -> Result<Vec<TenantKey>, StoreError> {
+    async fn purge_removed(
+        &self,
+        _: &[TenantKey],
+        _: Option<&[TenantKey]>,
+    ) -> Result<Vec<TenantKey>, StoreError> {
         self.fail()
     }
     async fn token_uses(&self) -> Result<Vec<TokenUse>, StoreError> {

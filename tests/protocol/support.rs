@@ -77,6 +77,7 @@ pub(crate) fn config() -> ServerConfig {
         allowed_cidrs: Vec::new(),
         trusted_proxies: Vec::new(),
         tenants: vec![tenant("acme", Dialect::Strict).into(), tenant("globex", Dialect::Generic).into()],
+        removed: None,
     }
 }
 

@@ -383,7 +383,7 @@ pub(crate) async fn log_of_a_purged_tenant_is_gone(backend: &Backend) {
     acme.named("ann").await;
     acme.named("bob").await;
     acme.store.set_purge_on_removal(&acme.key, true).await.unwrap();
-    acme.store.purge_removed(&[]).await.unwrap();
+    acme.store.purge_removed(&[], None).await.unwrap();
     let error = acme.store.changes(&acme.key, From::After(2), 1).await.unwrap_err();
     assert!(matches!(error, FeedError::Ahead { after: 2, head: 0 }), "{error:?}");
     acme.named("cid").await;

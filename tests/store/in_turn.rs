@@ -117,8 +117,12 @@ impl<S: Store> Store for InTurn<S> {
         self.next().set_purge_on_removal(tenant, purge).await
     }
 
-    async fn purge_removed(&self, served: &[TenantKey]) -> Result<Vec<TenantKey>, StoreError> {
-        self.next().purge_removed(served).await
+    async fn purge_removed(
+        &self,
+        served: &[TenantKey],
+        removed: Option<&[TenantKey]>,
+    ) -> Result<Vec<TenantKey>, StoreError> {
+        self.next().purge_removed(served, removed).await
     }
 
     async fn token_uses(&self) -> Result<Vec<TokenUse>, StoreError> {

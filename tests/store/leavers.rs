@@ -406,7 +406,7 @@ pub(crate) async fn removed_tenant_leaves_no_leavers(backend: &Backend) {
     acme.delete_user(&ann).await;
     assert_eq!(acme.figures().await, (1, 1));
     acme.store.set_purge_on_removal(&acme.key, true).await.unwrap();
-    assert_eq!(acme.store.purge_removed(&[]).await.unwrap(), std::slice::from_ref(&acme.key));
+    assert_eq!(acme.store.purge_removed(&[], None).await.unwrap(), std::slice::from_ref(&acme.key));
     assert_eq!(acme.store.leavers().await.unwrap(), []);
     assert_eq!(acme.store.retained(&acme.key, 0, 10).await.unwrap(), []);
     assert_eq!(acme.restore_user(&ann).await.unwrap_err().status, 404, "the tenant comes back empty");

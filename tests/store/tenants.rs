@@ -57,14 +57,14 @@ pub(crate) async fn removed_tenant_is_kept_unless_marked(backend: &Backend) {
     store.set_purge_on_removal(&acme.key, true).await.unwrap();
     store.set_purge_on_removal(&acme.key, false).await.unwrap();
     store.set_purge_on_removal(&zeta.key, true).await.unwrap();
-    assert_eq!(store.purge_removed(&[acme.key.clone(), zeta.key.clone()]).await.unwrap(), []);
+    assert_eq!(store.purge_removed(&[acme.key.clone(), zeta.key.clone()], None).await.unwrap(), []);
     assert_eq!(store.tenants().await.unwrap(), [acme.key.clone(), zeta.key.clone()]);
     assert_eq!(store.marked_for_purge().await.unwrap(), vec![zeta.key.clone()]);
-    assert_eq!(store.purge_removed(&[]).await.unwrap(), vec![zeta.key.clone()]);
+    assert_eq!(store.purge_removed(&[], None).await.unwrap(), vec![zeta.key.clone()]);
     assert_eq!(store.tenants().await.unwrap(), vec![acme.key.clone()]);
     assert!(acme.get_user(&ann).await.is_some());
     assert!(zeta.find_users("").await.is_empty());
-    assert_eq!(store.purge_removed(&[]).await.unwrap(), []);
+    assert_eq!(store.purge_removed(&[], None).await.unwrap(), []);
     assert_eq!(store.marked_for_purge().await.unwrap(), []);
 }
 
@@ -79,14 +79,14 @@ pub(crate) async fn purged_tenant_can_come_back_empty(backend: &Backend) {
     acme.write(units.collect()).await;
     let members: Vec<_> = users.iter().map(String::as_str).collect();
     acme.group("all", &members).await;
-    assert_eq!(store.purge_removed(&[]).await.unwrap(), vec![acme.key.clone()]);
+    assert_eq!(store.purge_removed(&[], None).await.unwrap(), vec![acme.key.clone()]);
     assert_eq!(acme.list(&acme.query(&acme.user, "", first(10))).await.total, 0);
     assert!(acme.get_user(&users[0]).await.is_none());
     assert_eq!(store.count(&acme.key, "User").await.unwrap(), 0);
     let again = acme.named(&users[0]).await;
     assert_eq!(acme.find_users("").await, [again]);
     // The new tenant of that name was not marked.
-    assert_eq!(store.purge_removed(&[]).await.unwrap(), []);
+    assert_eq!(store.purge_removed(&[], None).await.unwrap(), []);
 }
 
 pub(crate) async fn cursor_key_stays(backend: &Backend) {
@@ -128,7 +128,7 @@ pub(crate) async fn last_uses_of_tokens_only_move_forward(backend: &Backend) {
     assert_eq!(store.token_uses().await.unwrap(), known);
 
     store.set_purge_on_removal(&zeta, true).await.unwrap();
-    store.purge_removed(std::slice::from_ref(&acme)).await.unwrap();
+    store.purge_removed(std::slice::from_ref(&acme), None).await.unwrap();
     assert_eq!(store.token_uses().await.unwrap(), known[..2]);
     store.record_token_uses(vec![used(&acme, 3, 3 * year)]).await.unwrap();
     assert_eq!(

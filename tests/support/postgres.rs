@@ -25,6 +25,8 @@ pub(crate) struct Postgres {
     folder: PathBuf,
     pub(crate) port: u16,
     durable: bool,
+    /// More settings, `NAME=VALUE`.
+    settings: Vec<String>,
     process: Option<Child>,
     /// Stops the server when our end of its pipe is closed.
     watchdog: Child,
@@ -108,6 +110,12 @@ async fn connect(server: &Postgres) -> tokio_postgres::Client {
 impl Postgres {
     /// Makes a server and starts it; `durable`: it flushes to disk.
     pub(crate) fn start(durable: bool) -> Self {
+        Self::prepared(durable, |_| Vec::new())
+    }
+
+    /// As [`Self::start`], with what a test prepares in the data folder before the server starts, and more settings,
+    /// `NAME=VALUE`.
+    pub(crate) fn prepared(durable: bool, prepare: impl FnOnce(&Path) -> Vec<String>) -> Self {
         let folder = tempfile::Builder::new().prefix("scim-postgres-").tempdir().unwrap().keep();
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -139,7 +147,8 @@ impl Postgres {
             .process_group(0)
             .spawn()
             .unwrap();
-        let mut server = Self { folder, port, durable, process: None, watchdog };
+        let settings = prepare(&folder.join("data"));
+        let mut server = Self { folder, port, durable, settings, process: None, watchdog };
         server.run();
         server
     }
@@ -169,6 +178,9 @@ impl Postgres {
             ]);
         if !self.durable {
             process.args(["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"]);
+        }
+        for setting in &self.settings {
+            process.args(["-c", setting]);
         }
         self.process = Some(process.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap());
         let give_up = Instant::now() + Duration::from_mins(1);
@@ -224,7 +236,7 @@ fn programs() -> PathBuf {
 }
 
 /// Whom to run it as: root may not.
-fn user() -> Option<(u32, u32)> {
+pub(crate) fn user() -> Option<(u32, u32)> {
     if fs::metadata("/proc/self").map(|own| std::os::unix::fs::MetadataExt::uid(&own)).unwrap() != 0 {
         return None;
     }

@@ -145,6 +145,7 @@ mod tests {
             allowed_cidrs: Vec::new(),
             trusted_proxies: Vec::new(),
             tenants: vec![tenant("acme", false).into(), tenant("globex-corporation", true).into()],
+            removed: None,
         };
         let generated = GeneratedSecret {
             tenant: "identity/acme".to_owned(),

@@ -150,6 +150,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
                 endpoint: arguments.endpoint.clone(),
             };
             match load(&options) {
+                Ok(Loaded { storage: Err(findings), .. })
+                    if arguments.database.database_url_file.is_none() =>
+                {
+                    return Ok(refuse(&LoadError::Findings(findings), Exit::Failure));
+                }
                 Ok(loaded) => Source::Folder(options, Box::new(loaded)),
                 Err(error @ LoadError::Findings(_)) => return Ok(refuse(&error, Exit::Failure)),
                 Err(error) => return Ok(refuse(&error, Exit::Usage)),
@@ -191,7 +196,11 @@ async fn serve(
         Some((_, folder)) => Some(Arc::new(Certificates::load(folder, not_after.clone())?)),
         None => None,
     };
-    let (store, figures) = database::open(database, data)?;
+    let storage = match &source {
+        Source::Folder(_, loaded) if database.database_url_file.is_none() => loaded.storage.clone().ok(),
+        Source::Folder(..) | Source::Pod(_) => None,
+    };
+    let (store, figures) = database::open_as(database, data, storage.as_ref())?;
     let metrics = Metrics::new(|registry| {
         figures.register(registry);
         registry.register(
@@ -228,7 +237,7 @@ async fn serve(
     let followed = match source {
         Source::Folder(options, loaded) => {
             let announce = Announce { address, people };
-            let follower = folder::start(&app, options, *loaded, announce, settle).await?;
+            let follower = folder::start(&app, options, *loaded, storage, announce, settle).await?;
             serving_admin();
             Followed::Folder { _follower: follower }
         }

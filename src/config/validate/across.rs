@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::{
     config::{
         admit::{Admission, admit, wider_limits},
-        credentials,
+        credentials, database,
         findings::Finding,
         oauth2,
         objects::{Located, Object, Objects, SecretIndex},
@@ -44,6 +44,7 @@ pub(super) fn check(objects: &Objects, now: Option<Timestamp>, made: Option<&str
     }
     findings.extend(credentials::rotations_that_differ(&objects.tenants));
     for endpoint in &objects.endpoints {
+        findings.extend(database::check(endpoint, &secrets));
         for Admission { tenant, refusal } in admit(endpoint, &objects.tenants, &objects.namespaces) {
             match refusal {
                 None => findings.extend(wider_limits(endpoint, tenant)),

@@ -18,8 +18,14 @@ use k8s_openapi::{
     },
 };
 
-use super::{metadata, mounts};
-use crate::controller::validate::ValidatedEndpoint;
+use super::{database, metadata, mounts};
+use crate::{
+    controller::{
+        names::DATABASE_VERSION,
+        validate::{Postgres, Storage, ValidatedEndpoint},
+    },
+    crd::PostgresTlsMode,
+};
 
 /// The name of the admin port.
 pub(super) const ADMIN: &str = "admin";
@@ -46,7 +52,10 @@ pub(super) fn deployment(endpoint: &ValidatedEndpoint) -> Deployment {
     let server = &endpoint.server;
     let mut labels = server.pod_labels.0.clone();
     labels.extend(names.labels());
-    let annotations = &server.pod_annotations;
+    let mut annotations = server.pod_annotations.0.clone();
+    if let Storage::Postgres(Postgres { database: _, version: Some(version) }) = &endpoint.storage {
+        annotations.insert(DATABASE_VERSION.to_owned(), version.clone());
+    }
     Deployment {
         metadata: metadata(endpoint, names.workload()),
         spec: Some(DeploymentSpec {
@@ -58,7 +67,7 @@ pub(super) fn deployment(endpoint: &ValidatedEndpoint) -> Deployment {
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta {
                     labels: Some(labels),
-                    annotations: (!annotations.is_empty()).then(|| annotations.0.clone()),
+                    annotations: (!annotations.is_empty()).then_some(annotations),
                     ..ObjectMeta::default()
                 }),
                 spec: Some(pod(endpoint)),
@@ -78,7 +87,8 @@ fn strategy(endpoint: &ValidatedEndpoint) -> DeploymentStrategy {
         type_: Some("RollingUpdate".to_owned()),
         rolling_update: Some(RollingUpdateDeployment {
             max_unavailable: Some(IntOrString::Int(0)),
-            max_surge: Some(IntOrString::String("25%".to_owned())),
+            // One at a time: each has connections of its own, and the database does not have any number.
+            max_surge: Some(IntOrString::Int(1)),
         }),
     }
 }
@@ -186,6 +196,19 @@ fn arguments(endpoint: &ValidatedEndpoint) -> Vec<String> {
     } else {
         arguments.push(format!("--listen=0.0.0.0:{HTTP_PORT}"));
     }
+    if let Storage::Postgres(Postgres { database, version: _ }) = &endpoint.storage {
+        let tls = match database.tls {
+            PostgresTlsMode::VerifyFull => "verify-full",
+            PostgresTlsMode::Require => "require",
+            PostgresTlsMode::Disable => "disable",
+        };
+        arguments.push(format!("--database-url-file={}/{}", mounts::DATABASE, database::URL));
+        arguments.push(format!("--database-tls={tls}"));
+        if database.ca.is_some() {
+            arguments.push(format!("--database-ca={}/{}", mounts::DATABASE, database::CA));
+        }
+        arguments.push(format!("--database-connections={}", database.connections));
+    }
     arguments
 }
 
@@ -247,7 +270,7 @@ fn some<T>(items: Vec<T>) -> Option<Vec<T>> {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::fixture::{validated, yaml},
+        super::fixture::{fleet, validated, yaml},
         *,
     };
     use crate::crd::Autoscaling;
@@ -648,6 +671,23 @@ mod tests {
         let constraints = spec.template.spec.unwrap().topology_spread_constraints.unwrap();
         let keys: Vec<_> = constraints.iter().map(|constraint| constraint.topology_key.as_str()).collect();
         assert_eq!(keys, ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]);
+    }
+
+    /// What differs from the least endpoint: how it is replaced, spread and stopped, and its database.
+    #[test]
+    fn deployment_of_a_fleet_has_the_database_and_no_volume() {
+        let storage =
+            "{secretRef: {name: db}, tls: {caSecretRef: {name: db, key: authority}}, pool: {maxSize: 4}}";
+        let mut endpoint = fleet(storage, "{replicas: 3}", "postgresql://scim@db/scim");
+        if let Storage::Postgres(postgres) = &mut endpoint.storage {
+            postgres.version = Some("1234".to_owned());
+        }
+        let mut deployment = deployment(&endpoint);
+        // The shards of the configuration are shown by the test of the least endpoint.
+        let pod = deployment.spec.as_mut().unwrap().template.spec.as_mut().unwrap();
+        let volumes = pod.volumes.as_mut().unwrap();
+        volumes.retain(|volume| volume.projected.is_none());
+        insta::assert_snapshot!(yaml(&deployment), @"");
     }
 
     #[test]

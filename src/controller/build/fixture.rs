@@ -5,11 +5,27 @@ use serde::Serialize;
 use crate::{
     config::{
         compile::compile,
+        database::storage,
+        objects::SecretIndex,
         shards::encode,
         validate::{File, read},
     },
-    controller::validate::{Settings, ValidatedEndpoint, validate},
+    controller::validate::{Compiled, Settings, ValidatedEndpoint, validate},
 };
+
+/// A certificate, whose key nobody has.
+const AUTHORITY: &str = "\
+-----BEGIN CERTIFICATE-----\n\
+MIIBfjCCASOgAwIBAgIUWkOctkXhgeE8wra3wVmg71CoPJ8wCgYIKoZIzj0EAwIw\n\
+EzERMA8GA1UEAwwIZGF0YWJhc2UwIBcNMjYxMTIzMDQ1NDM5WhgPMjEyNjEwMzAw\n\
+NDU0MzlaMBMxETAPBgNVBAMMCGRhdGFiYXNlMFkwEwYHKoZIzj0CAQYIKoZIzj0D\n\
+AQcDQgAEQGS7KGS2/CYhMispIwdtDxVvoBEumvNSliaCPjYya+PkTXWHngKvifrO\n\
+VPuFlYA0kXfyAKVIn1WBqpJZgA/dQ6NTMFEwHQYDVR0OBBYEFK5lGQocJCQkljoH\n\
+IWLZwc01DK8mMB8GA1UdIwQYMBaAFK5lGQocJCQkljoHIWLZwc01DK8mMA8GA1Ud\n\
+EwEB/wQFMAMBAf8wCgYIKoZIzj0EAwIDSQAwRgIhAOryKoJJ1lwldJ1VBoI2tmue\n\
+0Viltt4LsfUL+wzZklqJAiEAhR9/0ozY6hmEF9Jw2Zx21OMw0p4k1fe9buEAvv6Z\n\
+cnk=\n\
+-----END CERTIFICATE-----\n";
 
 /// A `ScimEndpoint` with this `spec`, and the documents after it, as the controller sees them. Names differ from each
 /// other and from the product's, so that none matches by chance.
@@ -29,7 +45,20 @@ pub(super) fn validated(spec: &str, others: &str) -> ValidatedEndpoint {
         operator_namespace: "operators".to_owned(),
     };
     let encoded = encode(&config);
-    validate(&endpoint.object, &config, encoded, &settings).unwrap_or_else(|error| panic!("{error}"))
+    let storage = storage(endpoint, &SecretIndex::new(&objects.secrets))
+        .unwrap_or_else(|findings| panic!("{findings:?}"));
+    let compiled = Compiled { config: &config, encoded, storage, version: None };
+    validate(&endpoint.object, compiled, &settings).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// An endpoint with `storage.postgres` and `server`, and the Secret `db` with this `url` and an `authority`.
+#[track_caller]
+pub(super) fn fleet(postgres: &str, server: &str, url: &str) -> ValidatedEndpoint {
+    let data = serde_json::json!({"url": url, "authority": AUTHORITY});
+    let secret = format!(
+        "---\napiVersion: v1\nkind: Secret\nmetadata: {{name: db, namespace: platform}}\nstringData: {data}\n"
+    );
+    validated(&format!("{{storage: {{postgres: {postgres}}}, server: {server}}}"), &secret)
 }
 
 /// A tenant of that endpoint, with its token.

@@ -8,6 +8,7 @@ mod autoscaler;
 mod certificate;
 mod config;
 mod credentials;
+mod database;
 mod deployment;
 mod disruption;
 #[cfg(test)]
@@ -82,6 +83,7 @@ pub fn objects(endpoint: &ValidatedEndpoint) -> Objects {
     ];
     match &endpoint.storage {
         Storage::Sqlite(sqlite) => objects.push(Object::new(&volume::claim(endpoint, sqlite))),
+        Storage::Postgres(postgres) => objects.push(Object::new(&database::secret(endpoint, postgres))),
     }
     objects.extend(network::policy(endpoint).as_ref().map(Object::new));
     objects.extend(certificate::certificate(endpoint).as_ref().map(Object::new));
@@ -128,7 +130,7 @@ fn owner(endpoint: &ValidatedEndpoint) -> Option<OwnerReference> {
 #[cfg(test)]
 mod tests {
     use super::{
-        fixture::{tenant, validated},
+        fixture::{fleet, tenant, validated},
         *,
     };
 
@@ -173,6 +175,16 @@ mod tests {
         v1 Service door-scim
         gateway.networking.k8s.io/v1 HTTPRoute door-scim
         "#);
+    }
+
+    #[test]
+    fn inventory_of_a_fleet_has_the_database_and_no_volume() {
+        let spec = "{autoscaling: {maxReplicas: 5}}";
+        let endpoint = fleet("{secretRef: {name: db}}", spec, "postgresql://scim@db/scim");
+        let objects = objects(&endpoint).0;
+        let names: Vec<_> =
+            objects.iter().map(|object| format!("{} {}", object.kind(), object.name())).collect();
+        insta::assert_snapshot!(names.join("\n"), @"");
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! What is mounted into a pod, and where: its configuration, its data, its certificate, its token.
 
 use k8s_openapi::api::core::v1::{
-    ConfigMapProjection, DownwardAPIProjection, DownwardAPIVolumeFile, KeyToPath, ObjectFieldSelector,
-    PersistentVolumeClaimVolumeSource, ProjectedVolumeSource, SecretProjection, SecretVolumeSource,
-    ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
+    ConfigMapProjection, DownwardAPIProjection, DownwardAPIVolumeFile, EmptyDirVolumeSource, KeyToPath,
+    ObjectFieldSelector, PersistentVolumeClaimVolumeSource, ProjectedVolumeSource, SecretProjection,
+    SecretVolumeSource, ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
 };
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
+use super::database;
 
 use crate::{
     config::shards::{HEAD_KEY, SHARD_KEY, SHARDS, shard_file},
@@ -15,10 +18,15 @@ use crate::{
 pub(super) const CONFIG: &str = "/etc/scim-operator/config";
 /// The folder of the certificate and its key.
 pub(super) const TLS: &str = "/etc/scim-operator/tls";
+/// The folder of the database's URL and of the authorities to trust.
+pub(super) const DATABASE: &str = "/etc/scim-operator/database";
 /// The data folder.
 pub(super) const DATA: &str = "/var/lib/scim-operator";
 /// Where every client of Kubernetes looks for its token.
 const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+/// Without SQLite the data folder holds a socket for operators, and nothing that grows.
+const SCRATCH: &str = "64Mi";
 
 /// Secret files may be read by the group of the pod, and by nobody else.
 const GROUP_READABLE: i32 = 0o440;
@@ -35,23 +43,38 @@ pub(super) fn mounts(endpoint: &ValidatedEndpoint) -> Vec<VolumeMount> {
     if endpoint.pods_serve_tls {
         mounts.push(mount("tls", TLS, true));
     }
+    if let Storage::Postgres(postgres) = &endpoint.storage {
+        // By file: such a mount stays as it was when the pod began, whatever becomes of the Secret.
+        let files = [Some(database::URL), postgres.database.ca.as_ref().map(|_| database::CA)];
+        mounts.extend(files.into_iter().flatten().map(|file| VolumeMount {
+            sub_path: Some(file.to_owned()),
+            ..mount("database", &format!("{DATABASE}/{file}"), true)
+        }));
+    }
     mounts
 }
 
 pub(super) fn volumes(endpoint: &ValidatedEndpoint) -> Vec<Volume> {
     let mut volumes = vec![config(endpoint), data(endpoint), token()];
     if let Some(certificate) = endpoint.certificate.as_ref().filter(|_| endpoint.pods_serve_tls) {
-        volumes.push(Volume {
-            name: "tls".to_owned(),
-            secret: Some(SecretVolumeSource {
-                secret_name: Some(certificate.secret_name.clone()),
-                default_mode: Some(GROUP_READABLE),
-                ..SecretVolumeSource::default()
-            }),
-            ..Volume::default()
-        });
+        volumes.push(secret("tls", certificate.secret_name.clone()));
+    }
+    if let Storage::Postgres(_) = endpoint.storage {
+        volumes.push(secret("database", endpoint.names().database()));
     }
     volumes
+}
+
+fn secret(name: &str, secret: String) -> Volume {
+    Volume {
+        name: name.to_owned(),
+        secret: Some(SecretVolumeSource {
+            secret_name: Some(secret),
+            default_mode: Some(GROUP_READABLE),
+            ..SecretVolumeSource::default()
+        }),
+        ..Volume::default()
+    }
 }
 
 /// Every shard there can be, so that the pods need not be replaced when one appears.
@@ -77,6 +100,12 @@ fn data(endpoint: &ValidatedEndpoint) -> Volume {
             volume.persistent_volume_claim = Some(PersistentVolumeClaimVolumeSource {
                 claim_name: endpoint.names().data(),
                 read_only: None,
+            });
+        }
+        Storage::Postgres(_) => {
+            volume.empty_dir = Some(EmptyDirVolumeSource {
+                size_limit: Some(Quantity(SCRATCH.to_owned())),
+                ..EmptyDirVolumeSource::default()
             });
         }
     }

@@ -18,7 +18,7 @@ use crate::controller::validate::{Network, ValidatedEndpoint};
 const HTTPS_PORTS: [u16; 2] = [443, 6443];
 
 pub(super) fn policy(endpoint: &ValidatedEndpoint) -> Option<NetworkPolicy> {
-    let Network { policy, operator_namespace, issuer_ports } = &endpoint.network;
+    let Network { policy, operator_namespace, issuer_ports, database_ports } = &endpoint.network;
     if !policy.enabled {
         return None;
     }
@@ -38,8 +38,9 @@ pub(super) fn policy(endpoint: &ValidatedEndpoint) -> Option<NetworkPolicy> {
             from: Some(std::iter::once(controller).chain(policy.metrics_from.iter().cloned()).collect()),
         },
     ];
+    let theirs = issuer_ports.iter().chain(database_ports);
     let ports: BTreeSet<u16> =
-        HTTPS_PORTS.iter().chain(&policy.egress_ports).chain(issuer_ports).copied().collect();
+        HTTPS_PORTS.iter().chain(&policy.egress_ports).chain(theirs).copied().collect();
     let egress = vec![
         NetworkPolicyEgressRule {
             ports: Some(vec![
@@ -81,7 +82,7 @@ fn tcp(port: IntOrString) -> NetworkPolicyPort {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::fixture::{tenant, validated, yaml},
+        super::fixture::{fleet, tenant, validated, yaml},
         *,
     };
 
@@ -136,6 +137,15 @@ mod tests {
           - Ingress
           - Egress
         "#);
+    }
+
+    #[test]
+    fn policy_opens_the_ports_of_the_database() {
+        let endpoint = fleet("{secretRef: {name: db}}", "{}", "postgresql://scim@a:6432,b:6433/scim");
+        let egress = policy(&endpoint).unwrap().spec.unwrap().egress.unwrap();
+        let ports = egress[1].ports.iter().flatten().map(|port| port.port.clone().unwrap());
+        let ports: Vec<IntOrString> = ports.collect();
+        assert_eq!(ports, [443, 6432, 6433, 6443].map(IntOrString::Int));
     }
 
     #[test]

@@ -44,7 +44,7 @@ mod tests {
 
     fn built(spec: &str) -> PersistentVolumeClaim {
         let endpoint = validated(spec, "");
-        let Storage::Sqlite(sqlite) = &endpoint.storage;
+        let Storage::Sqlite(sqlite) = &endpoint.storage else { panic!("it is SQLite") };
         claim(&endpoint, sqlite)
     }
 

@@ -22,7 +22,7 @@ pub(crate) use self::{
     custom::{Known, endpoint_of},
     gather::{Candidate, Gathered},
     pods::Pod,
-    secrets::{SecretEntry, secrets_of_endpoint},
+    secrets::{SecretEntry, secrets_of_endpoint, secrets_of_storage},
 };
 use super::{canonical::Digest, key::Key, kinds::Kind, watch::Sink};
 use crate::crd::{ScimEndpoint, ScimTenant};

@@ -232,9 +232,19 @@ fn items(data: Value) -> Arc<[Item]> {
     data.iter().filter_map(|(name, value)| Some((name.as_str().into(), decode(name, value)?))).collect()
 }
 
-/// The names of the Secrets that an endpoint refers to, in its namespace: that of its certificate.
+/// The names of the Secrets that say how to reach an endpoint's database, each once.
+pub(crate) fn secrets_of_storage(endpoint: &ScimEndpoint) -> BTreeSet<String> {
+    let Some(postgres) = &endpoint.spec.storage.postgres else { return BTreeSet::new() };
+    let authority = postgres.tls.ca_secret_ref.iter().map(|reference| reference.name.clone());
+    authority.chain([postgres.secret_ref.name.clone()]).collect()
+}
+
+/// The names of the Secrets that an endpoint refers to, in its namespace: that of its certificate, and those of its
+/// database.
 pub(crate) fn secrets_of_endpoint(endpoint: &ScimEndpoint) -> BTreeSet<String> {
     let name = endpoint.metadata.name.as_deref().unwrap_or_default();
     let certificate = |tls: &Tls| tls.secret_name.clone().unwrap_or_else(|| Names::of(name).certificate());
-    endpoint.spec.tls.iter().map(certificate).collect()
+    let mut names: BTreeSet<String> = endpoint.spec.tls.iter().map(certificate).collect();
+    names.extend(secrets_of_storage(endpoint));
+    names
 }

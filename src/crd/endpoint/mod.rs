@@ -13,7 +13,9 @@ pub use exposure::{
     ClusterIpExposure, Exposure, GatewayExposure, IngressExposure, LoadBalancerExposure, ParentRef, Routing,
 };
 pub use server::{Autoscaling, ImagePullPolicy, NetworkPolicySpec, PullSecret, Server};
-pub use storage::{Sqlite, Storage};
+pub use storage::{
+    CaSecretRef, Postgres, PostgresPool, PostgresTls, PostgresTlsMode, Sqlite, Storage, UrlSecretRef,
+};
 pub use tls::{IssuerRef, Tls};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;

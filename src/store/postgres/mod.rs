@@ -38,8 +38,8 @@ use tokio::time::{Instant, timeout};
 use self::failure::Failure;
 pub use self::failure::SetupError;
 use self::get::Reader;
+pub use self::pool::{Authorities, Settings, TlsMode, Url};
 use self::pool::{Link, Pool, on_link};
-pub use self::pool::{Settings, TlsMode, Url};
 use self::tenants::Tenants;
 use self::writer::Writer;
 use super::audit::{Changes, FeedError, From, MAX_CHANGES, Pruned, Retention};
@@ -279,9 +279,13 @@ impl Store for PostgresStore {
         self.run(on_link!(|link| purge::marked(&mut link).await)).await
     }
 
-    async fn purge_removed(&self, served: &[TenantKey]) -> Result<Vec<TenantKey>, StoreError> {
+    async fn purge_removed(
+        &self,
+        served: &[TenantKey],
+        removed: Option<&[TenantKey]>,
+    ) -> Result<Vec<TenantKey>, StoreError> {
         self.ready().await?;
-        Ok(purge::purge_removed(&self.pool, &self.tenants, served).await?)
+        Ok(purge::purge_removed(&self.pool, &self.tenants, served, removed).await?)
     }
 
     async fn token_uses(&self) -> Result<Vec<TokenUse>, StoreError> {

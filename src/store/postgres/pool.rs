@@ -45,8 +45,8 @@ pub struct Settings {
     pub url: Url,
     /// How the connection is protected.
     pub tls: TlsMode,
-    /// PEM file of the certificate authorities to trust; the system's when absent.
-    pub ca: Option<PathBuf>,
+    /// The certificate authorities to trust; the system's when absent.
+    pub ca: Option<Authorities>,
     /// Connections at most.
     pub max_size: usize,
 }
@@ -57,6 +57,15 @@ pub enum Url {
     /// The URL itself.
     Text(String),
     /// A file that holds it, read anew for each connection: what follows a rotation of the password.
+    File(PathBuf),
+}
+
+/// Certificate authorities.
+#[derive(Debug, Clone)]
+pub enum Authorities {
+    /// Their certificates, as PEM.
+    Pem(Vec<u8>),
+    /// A PEM file of them.
     File(PathBuf),
 }
 
@@ -111,18 +120,26 @@ impl Tls {
                 .with_custom_certificate_verifier(unverified(&provider))
                 .with_no_client_auth(),
             TlsMode::VerifyFull => {
-                let path = settings.ca.as_deref().unwrap_or(Path::new(SYSTEM_CERTIFICATES));
-                builder.with_root_certificates(roots(path)?).with_no_client_auth()
+                builder.with_root_certificates(roots(settings.ca.as_ref())?).with_no_client_auth()
             }
         };
         Ok(Self::On(Box::new(MakeRustlsConnect::new(config))))
     }
 }
 
-fn roots(path: &Path) -> Result<RootCertStore, SetupError> {
+fn roots(authorities: Option<&Authorities>) -> Result<RootCertStore, SetupError> {
+    let (path, pem) = match authorities {
+        None => (Path::new(SYSTEM_CERTIFICATES), None),
+        Some(Authorities::File(path)) => (path.as_path(), None),
+        Some(Authorities::Pem(pem)) => (Path::new("the authorities of the database"), Some(pem)),
+    };
     let wrong = |what: String| SetupError::Certificates(format!("{}: {what}", path.display()));
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| wrong(error.to_string()))? {
+    let pem = match pem {
+        Some(pem) => pem.clone(),
+        None => std::fs::read(path).map_err(|error| wrong(error.to_string()))?,
+    };
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
         let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
         roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
     }

@@ -35,11 +35,12 @@ pub(super) async fn marked(link: &mut Link) -> Result<Vec<TenantKey>, Failure> {
     rows.iter().map(|row| Ok(TenantKey(get::<&str>(row, 0)?.into()))).collect()
 }
 
-/// Purges the tenants that are marked and not among `served`, and what an earlier purge left.
+/// Purges the tenants that are marked and not among `served`, with `removed` of these only, and what an earlier purge left.
 pub(super) async fn purge_removed(
     pool: &Pool,
     tenants: &Tenants,
     served: &[TenantKey],
+    removed: Option<&[TenantKey]>,
 ) -> Result<Vec<TenantKey>, Failure> {
     let served: HashSet<&str> = served.iter().map(|tenant| &*tenant.0).collect();
     let mut link = pool.link(Instant::now() + DEADLINE).await?;
@@ -47,7 +48,8 @@ pub(super) async fn purge_removed(
     let mut purged = Vec::new();
     for row in &link.query(sql, []).await? {
         let (name, number): (&str, i64) = (get(row, 0)?, get(row, 1)?);
-        if !served.contains(name) {
+        let is_removed = |removed: &[TenantKey]| removed.iter().any(|tenant| &*tenant.0 == name);
+        if !served.contains(name) && removed.is_none_or(is_removed) {
             let tenant = TenantKey(name.into());
             detach(&mut link, &tenant, number).await?;
             tenants.forget(&tenant);

@@ -259,8 +259,12 @@ impl Store for SqliteStore {
         self.read(false, |connection, _| Ok(purge::marked(connection)?)).await
     }
 
-    async fn purge_removed(&self, served: &[TenantKey]) -> Result<Vec<TenantKey>, StoreError> {
-        purge::purge_removed(&self.writer, &self.tenants, &self.shapes, served).await
+    async fn purge_removed(
+        &self,
+        served: &[TenantKey],
+        removed: Option<&[TenantKey]>,
+    ) -> Result<Vec<TenantKey>, StoreError> {
+        purge::purge_removed(&self.writer, &self.tenants, &self.shapes, served, removed).await
     }
 
     async fn token_uses(&self) -> Result<Vec<TokenUse>, StoreError> {

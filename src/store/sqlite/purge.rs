@@ -36,18 +36,20 @@ pub(super) async fn mark(
     Ok(())
 }
 
-/// Purges the tenants that are marked and not among `served`, and what an earlier purge left.
+/// Purges the tenants that are marked and not among `served`, with `removed` of these only, and what an earlier purge left.
 pub(super) async fn purge_removed(
     writer: &Writer,
     tenants: &Tenants,
     shapes: &Shapes,
     served: &[TenantKey],
+    removed: Option<&[TenantKey]>,
 ) -> Result<Vec<TenantKey>, StoreError> {
     let served: HashSet<TenantKey> = served.iter().cloned().collect();
+    let only: Option<HashSet<TenantKey>> = removed.map(|removed| removed.iter().cloned().collect());
     let known = tenants.clone();
     let (purged, keys) = writer
         .run(move |connection| {
-            let purged = detach(connection, &served)?;
+            let purged = detach(connection, &served, only.as_ref())?;
             // Within the writer's turn: no write can take the old key up again.
             let mut known = known.write().unwrap_or_else(PoisonError::into_inner);
             for tenant in &purged {
@@ -74,8 +76,13 @@ pub(super) fn marked(connection: &Connection) -> Sql<Vec<TenantKey>> {
 }
 
 /// Takes the names of marked tenants from their data.
-fn detach(connection: &Connection, served: &HashSet<TenantKey>) -> Sql<Vec<TenantKey>> {
-    let removed: Vec<_> = marked(connection)?.into_iter().filter(|tenant| !served.contains(tenant)).collect();
+fn detach(
+    connection: &Connection,
+    served: &HashSet<TenantKey>,
+    only: Option<&HashSet<TenantKey>>,
+) -> Sql<Vec<TenantKey>> {
+    let mut removed = marked(connection)?;
+    removed.retain(|tenant| !served.contains(tenant) && only.is_none_or(|only| only.contains(tenant)));
     for tenant in &removed {
         connection.execute("UPDATE tenant SET name = NULL WHERE name = ?1", [&*tenant.0])?;
         connection.execute("DELETE FROM token_use WHERE tenant = ?1", [&*tenant.0])?;

@@ -40,6 +40,8 @@ pub(crate) struct Setup {
     pub(crate) tenants: Vec<Tenant>,
     /// More of the endpoint's `spec`, as YAML lines.
     pub(crate) endpoint: &'static str,
+    /// One more manifest.
+    pub(crate) more: String,
 }
 
 impl Setup {
@@ -65,6 +67,7 @@ impl Setup {
                 .to_owned();
         endpoint.push_str(if self.endpoint.is_empty() { "  {}\n" } else { self.endpoint });
         fs::write(folder.join("endpoint.yaml"), endpoint).expect("the folder is writable");
+        fs::write(folder.join("more.yaml"), &self.more).expect("the folder is writable");
         for tenant in &self.tenants {
             fs::write(folder.join(format!("tenant-{}.yaml", tenant.name)), tenant.yaml())
                 .expect("the folder is writable");

@@ -2,6 +2,7 @@
 
 mod api_server;
 mod definitions;
+mod fleets;
 mod latency;
 mod nodes;
 mod power;
@@ -12,8 +13,16 @@ use crate::support::{Scene, Tenant};
 
 /// All rows. The second node comes last, as everything else runs on one.
 pub(crate) fn all() -> Vec<Scenario> {
-    [latency::all(), power::all(), definitions::all(), rollouts::all(), api_server::all(), nodes::all()]
-        .concat()
+    [
+        latency::all(),
+        power::all(),
+        definitions::all(),
+        rollouts::all(),
+        fleets::all(),
+        api_server::all(),
+        nodes::all(),
+    ]
+    .concat()
 }
 
 /// The shortest endpoint and tenant that are reached over HTTPS.

@@ -1,16 +1,46 @@
 //! A node is drained.
 
+use super::fleets::{fleet, rolled_out};
 use super::served;
 use crate::support::{Cluster, Scene, until};
 use crate::{Scenario, rows};
 
 pub(super) fn all() -> Vec<Scenario> {
-    rows![node_drained_moves_controller_and_server_and_loses_nothing_that_was_acknowledged]
+    rows![
+        node_drained_moves_controller_and_server_and_loses_nothing_that_was_acknowledged,
+        one_of_two_nodes_drained_under_load_fails_no_request,
+    ]
+}
+
+async fn one_of_two_nodes_drained_under_load_fails_no_request(scene: Scene) {
+    Cluster::add_node(&scene).await;
+    let (_database, tenant) = fleet(&scene, 2).await;
+    let pods = scene.server_pods().await;
+    let nodes: std::collections::BTreeSet<_> =
+        pods.iter().filter_map(|pod| pod["spec"]["nodeName"].as_str()).collect();
+    assert_eq!(nodes.len(), 2, "pods are spread over nodes: {nodes:?}");
+    let load = scene.load(&tenant);
+    let drain = ["drain", "node1", "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=90s"];
+    scene.cluster.kubectl(&drain).await;
+    let gone: Vec<_> = pods
+        .iter()
+        .filter(|pod| pod["spec"]["nodeName"] == "node1")
+        .filter_map(|pod| pod["metadata"]["name"].as_str().map(str::to_owned))
+        .collect();
+    rolled_out(&scene, 2, &gone).await;
+    scene.ready("ScimEndpoint", "main").await;
+    let seen = load.finish().await;
+    println!("        node of one of two pods drained: {seen}");
+    seen.nothing_failed();
+    scene.cluster.kubectl(&["uncordon", "node1"]).await;
 }
 
 async fn node_drained_moves_controller_and_server_and_loses_nothing_that_was_acknowledged(scene: Scene) {
-    Cluster::add_node().await;
+    Cluster::add_node(&scene).await;
+    // With SQLite the pod must be on the node that goes.
+    scene.cluster.kubectl(&["cordon", "node2"]).await;
     let tenant = served(&scene).await;
+    scene.cluster.kubectl(&["uncordon", "node2"]).await;
     let load = scene.load(&tenant);
     let drain = ["drain", "node1", "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=90s"];
     scene.cluster.kubectl(&drain).await;

@@ -15,7 +15,7 @@ use kube::{Api, Client, Config};
 use reqwest::Certificate;
 use serde_json::Value;
 
-use super::until;
+use super::{Scene, until};
 
 /// The address that Traefik listens on.
 pub(crate) const TRAEFIK: [u8; 4] = [10, 98, 0, 2];
@@ -58,9 +58,11 @@ impl Cluster {
         script(&["down"]).await;
     }
 
-    /// A second node, Ready.
-    pub(crate) async fn add_node() {
-        script(&["node"]).await;
+    /// A second node, Ready, where there is none yet.
+    pub(crate) async fn add_node(scene: &Scene) {
+        if scene.find("Node", "node2").await.is_none() {
+            script(&["node"]).await;
+        }
     }
 
     /// The API server's machine fails.
