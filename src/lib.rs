@@ -10,6 +10,7 @@ pub mod cli;
 pub mod config;
 pub mod controller;
 pub mod crd;
+pub mod load;
 pub mod scim;
 pub mod server;
 pub mod store;

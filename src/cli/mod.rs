@@ -4,6 +4,7 @@ pub mod audit;
 pub mod controller;
 pub mod crd;
 pub mod database;
+pub mod load;
 pub mod render;
 pub mod restore;
 pub mod serve;
@@ -28,6 +29,7 @@ enum Command {
     Audit(audit::Args),
     Crd(crd::Args),
     Restore(restore::Args),
+    Load(Box<load::Args>),
 }
 
 /// How a subcommand ended: the process's exit code.
@@ -62,6 +64,7 @@ pub fn main() -> ExitCode {
         Command::Audit(args) => audit::run(&args),
         Command::Crd(args) => crd::run(&args),
         Command::Restore(args) => restore::run(&args),
+        Command::Load(args) => load::run(&args),
     };
     result.unwrap_or_else(|error| {
         // Nobody to tell when the standard error is closed.
