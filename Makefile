@@ -90,9 +90,9 @@ $(KEYCLOAK_READY): scripts/install-keycloak.sh
 .PHONY: lint
 lint: $(CARGO_DENY) ## Formatting, clippy, documentation, licences and duplicate dependencies
 	$(CARGO) fmt --check
-	$(CARGO) clippy --locked --all-targets -- -D warnings
-	$(CARGO) clippy --locked --test operator -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items --quiet
+	$(CARGO) clippy --locked --profile test --all-targets -- -D warnings
+	$(CARGO) clippy --locked --profile test --test operator -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --profile test --no-deps --document-private-items --quiet
 	$(CARGO_DENY) --locked check --hide-inclusion-graph bans licenses sources
 
 # One build serves everything below: tests that need the running server start the binary of the dev

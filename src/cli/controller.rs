@@ -11,7 +11,7 @@ use tokio::{
 
 use super::Exit;
 use crate::{
-    controller::{self, Options},
+    controller::{self, Options, Webhook},
     telemetry::logs::{self, LogFormat},
 };
 
@@ -33,6 +33,13 @@ pub struct Arguments {
     /// Namespace of the Lease by which one of several operators is chosen; when absent, that of the pod (`POD_NAMESPACE`), else default
     #[arg(long, value_name = "NAMESPACE")]
     pub lease_namespace: Option<String>,
+    /// Address and port of the validating webhook, with TLS; none when absent
+    #[arg(long, value_name = "ADDRESS", requires = "webhook_name")]
+    pub webhook: Option<SocketAddr>,
+    /// Name of the webhook's Service, of the Secret with its certificate, which is made and renewed, and of the
+    /// `ValidatingWebhookConfiguration`, which gets the certificate; Service and Secret are in the namespace of the Lease
+    #[arg(long, value_name = "NAME", requires = "webhook")]
+    pub webhook_name: Option<String>,
     /// Port on which server pods tell what they run
     #[arg(long, value_name = "PORT", default_value_t = 9090, hide = true)]
     pub pod_admin_port: u16,
@@ -68,6 +75,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         let admin = TcpListener::bind(arguments.admin).await;
         let admin = admin
             .with_context(|| format!("cannot listen on {} (choose another with --admin)", arguments.admin))?;
+        let webhook = webhook(arguments).await?;
         let (sender, stop) = watch::channel(false);
         let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
@@ -81,10 +89,18 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             // Until the process ends.
             std::future::pending::<()>().await;
         });
-        controller::run(options, admin, stop).await.map_err(anyhow::Error::from)
+        controller::run(options, admin, webhook, stop).await.map_err(anyhow::Error::from)
     });
     writer.close();
     result.map(|()| Exit::Success.into())
+}
+
+async fn webhook(arguments: &Arguments) -> anyhow::Result<Option<Webhook>> {
+    let (Some(address), Some(name)) = (arguments.webhook, &arguments.webhook_name) else { return Ok(None) };
+    let listener = TcpListener::bind(address).await;
+    let listener =
+        listener.with_context(|| format!("cannot listen on {address} (choose another with --webhook)"))?;
+    Ok(Some(Webhook { listener, name: name.clone(), namespace: lease_namespace(arguments) }))
 }
 
 fn lease_namespace(arguments: &Arguments) -> String {

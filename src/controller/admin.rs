@@ -14,17 +14,14 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::net::{TcpListener, TcpStream};
 
-use super::metrics::Metrics;
+use super::{accept::accept, metrics::Metrics};
 
 /// Connections at once: a prober and a few scrapers.
 const CONNECTIONS: usize = 32;
 /// How long a connection may take to send a request's head.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// After an accept failed for want of file handles or memory.
-const PAUSE: Duration = Duration::from_millis(100);
-
 /// What the admin port tells.
 pub(crate) trait Health: Send + Sync + 'static {
     /// Whether it can act or stand by, or why not.
@@ -36,30 +33,18 @@ pub(crate) trait Health: Send + Sync + 'static {
 
 /// Answers until it is dropped.
 pub(crate) async fn serve(listener: TcpListener, health: Arc<impl Health>) {
-    let permits = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection on the admin port");
-                tokio::time::sleep(PAUSE).await;
-                continue;
-            }
-        };
-        let health = Arc::clone(&health);
-        tokio::spawn(async move {
-            let service = service_fn(|request: Request<Incoming>| {
-                let response = answer(&*health, request.method(), request.uri().path());
-                async move { Ok::<_, Infallible>(response) }
-            });
-            let mut http = http1::Builder::new();
-            http.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
-            // A client that goes away is no concern of ours.
-            let _ = http.serve_connection(TokioIo::new(stream), service).await;
-            drop(permit);
-        });
-    }
+    accept(listener, CONNECTIONS, |stream| connection(stream, Arc::clone(&health))).await;
+}
+
+async fn connection(stream: TcpStream, health: Arc<impl Health>) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let response = answer(&*health, request.method(), request.uri().path());
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+    // A client that goes away is no concern of ours.
+    let _ = http.serve_connection(TokioIo::new(stream), service).await;
 }
 
 fn answer(health: &impl Health, method: &Method, path: &str) -> Response<Full<Bytes>> {

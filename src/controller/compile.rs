@@ -261,7 +261,7 @@ fn why(findings: &[Finding]) -> Why {
 }
 
 /// What is wrong and what to do, in one text.
-fn messages(findings: &[Finding]) -> String {
+pub(crate) fn messages(findings: &[Finding]) -> String {
     let one = |finding: &Finding| {
         // The condition is on the tenant, or the endpoint; what is wrong may be in a Secret.
         let elsewhere = finding.object.as_ref().filter(|object| object.starts_with("Secret "));

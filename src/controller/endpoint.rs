@@ -100,11 +100,7 @@ pub(crate) async fn reconcile(context: &Context, key: &Key) -> Result<Turn, Fail
         }
     };
     if let Some(holder) = &gathered.host_holder {
-        let host = endpoint.spec.host.as_deref().unwrap_or_default();
-        let message = format!(
-            "spec.host: {host} is already that of ScimEndpoint {holder}, which is older; choose another host, or delete that endpoint"
-        );
-        let why = Why::new(Reason::HostTaken, message);
+        let why = Why::new(Reason::HostTaken, host_taken(&endpoint, holder));
         return refuse(context, key, &state, &mut work, metadata, &gathered, why).await;
     }
     fill_secrets(context, &endpoint, &gathered).await?;
@@ -174,6 +170,14 @@ pub(crate) async fn reconcile(context: &Context, key: &Key) -> Result<Turn, Fail
     tell_outcome(context, &mut work);
     write_status(context, key, &state, &mut work).await?;
     Ok(turn)
+}
+
+/// Why an endpoint with the host of an older one has to wait.
+pub(crate) fn host_taken(endpoint: &ScimEndpoint, holder: &Key) -> String {
+    let host = endpoint.spec.host.as_deref().unwrap_or_default();
+    format!(
+        "spec.host: {host} is already that of ScimEndpoint {holder}, which is older; choose another host, or delete that endpoint"
+    )
 }
 
 /// Ends a turn early: nothing is applied, and what is there serves on.

@@ -4,6 +4,7 @@
 //! straight way: gather (from the cache) → validate → build → apply → status. Of several processes one acts, by a
 //! `leader` election; the others keep their caches warm.
 
+mod accept;
 mod admin;
 mod apply;
 pub mod build;
@@ -35,5 +36,7 @@ mod tenant;
 pub mod validate;
 mod view;
 mod watch;
+mod webhook;
 
 pub use run::{Options, StartError, run};
+pub use webhook::Webhook;

@@ -72,8 +72,13 @@ impl Reporters {
     pub(crate) async fn ask(&self, pods: &[Pod], with_tenants: bool, metrics: &Metrics) -> Report {
         let ready: Vec<&Pod> = pods.iter().filter(|pod| pod.ready && !pod.deleting).collect();
         let waiting = pods.iter().filter(|pod| !pod.ready && !pod.deleting && pod.trouble.is_none());
+        // A second time when there was no answer: one that was lost under load says nothing about the pod.
+        let ask = async |pod: &Pod| match self.ask_one(pod, with_tenants).await {
+            Err(_) => self.ask_one(pod, with_tenants).await,
+            answer => answer,
+        };
         let (answers, storeless) = tokio::join!(
-            join_all(ready.iter().map(|pod| self.ask_one(pod, with_tenants))),
+            join_all(ready.iter().map(async |pod| ask(pod).await)),
             join_all(waiting.map(|pod| self.ask_why(pod))),
         );
         let mut report = Report {

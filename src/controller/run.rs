@@ -27,6 +27,7 @@ use super::{
     tenant,
     validate::Settings,
     watch::{Progress, Watch},
+    webhook::{self, Served, Webhook},
 };
 
 /// How the controller runs.
@@ -61,6 +62,8 @@ pub enum StartError {
 struct Controller {
     context: Context,
     watches: Vec<(Kind, Arc<Progress>)>,
+    /// The webhook's certificate, when there is to be a webhook.
+    webhook: Option<Arc<Served>>,
 }
 
 impl Health for Controller {
@@ -72,7 +75,12 @@ impl Health for Controller {
             .map(|(kind, _)| kind.as_str())
             .collect();
         if waiting.is_empty() {
-            return Ok(());
+            return match &self.webhook {
+                Some(served) if served.config().is_none() => {
+                    Err("the webhook has no certificate yet".to_owned())
+                }
+                _ => Ok(()),
+            };
         }
         let kinds = waiting.into_iter().collect::<Vec<_>>().join(", ");
         Err(format!("not all objects have been read yet: {kinds}"))
@@ -100,6 +108,7 @@ async fn client() -> Result<Client, StartError> {
 pub async fn run(
     options: Options,
     admin: TcpListener,
+    webhook: Option<Webhook>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), StartError> {
     let client = client().await?;
@@ -119,7 +128,11 @@ pub async fn run(
     let mut tasks = JoinSet::new();
     let watches = watches(&client, &options);
     let progress = watches.iter().map(|(kind, _)| (*kind, Arc::new(Progress::default()))).collect();
-    let controller = Arc::new(Controller { context, watches: progress });
+    let served = webhook.as_ref().map(|_| Arc::default());
+    let controller = Arc::new(Controller { context, watches: progress, webhook: served.clone() });
+    if let (Some(webhook), Some(served)) = (webhook, served) {
+        tasks.spawn(webhook::run(webhook, client.clone(), Arc::clone(&controller.context.cache), served));
+    }
     tasks.spawn(publish);
     tasks.spawn(admin::serve(admin, Arc::clone(&controller)));
     controller.start_watches(watches, &mut tasks);

@@ -11,3 +11,4 @@ mod objects;
 mod purge;
 mod refusals;
 mod support;
+mod webhook;

@@ -30,6 +30,15 @@ pub(crate) struct Candidate {
     pub(crate) secrets: Vec<(Key, Option<Arc<str>>)>,
 }
 
+/// What decides whether an endpoint takes a tenant.
+pub(crate) struct Rivals {
+    pub(crate) endpoint: Arc<ScimEndpoint>,
+    /// Those that may be in its way; it may be among them.
+    pub(crate) tenants: Vec<Arc<ScimTenant>>,
+    /// The labels of namespaces, where tenants are chosen by them.
+    pub(crate) namespaces: Namespaces,
+}
+
 impl Cache {
     /// Reads all that a turn of this endpoint looks at; `None` when it is not there.
     pub(crate) fn gather(&self, key: &Key) -> Option<Gathered> {
@@ -46,24 +55,34 @@ impl Cache {
             });
             Some(Candidate { key: key.clone(), secrets: secrets.collect(), tenant })
         });
-        let mut namespaces = Namespaces::default();
-        let spec = endpoint.object().map(|endpoint| &endpoint.spec);
-        if spec.is_some_and(|spec| spec.allowed_tenants.namespaces.selector.is_some()) {
-            for (key, labels) in &state.namespaces {
-                namespaces.insert(&*key.name, labels.clone());
-            }
-        }
         let children = state
             .children
             .iter()
             .filter(|((_, child), entry)| child.namespace == key.namespace && *entry.endpoint == *key.name);
         Some(Gathered {
             tenants: tenants.collect(),
-            namespaces,
+            namespaces: endpoint.object().map(|endpoint| state.namespaces_for(endpoint)).unwrap_or_default(),
             host_holder: endpoint.object().and_then(|endpoint| state.host_holder(endpoint)),
             children: children.map(|((kind, key), child)| (*kind, key.clone(), child.clone())).collect(),
             endpoint,
         })
+    }
+
+    /// Reads what decides whether an endpoint takes a tenant with this path; `None` when there is no such endpoint.
+    pub(crate) fn rivals(&self, key: &Key, path: &str) -> Option<Rivals> {
+        let state = self.state();
+        let endpoint = Arc::clone(state.endpoints.get(key)?.object()?);
+        let tenants = state.tenants_of.get(key).into_iter().flatten();
+        let tenants = tenants.filter_map(|key| state.tenants.get(key)?.object());
+        // Where their number does not matter, others are in the way by their path only.
+        let counts = endpoint.spec.max_tenants.is_some();
+        let tenants = tenants.filter(|tenant| counts || tenant.path() == path).cloned().collect();
+        Some(Rivals { namespaces: state.namespaces_for(&endpoint), tenants, endpoint })
+    }
+
+    /// The older endpoint that has this one's host.
+    pub(crate) fn host_holder(&self, endpoint: &ScimEndpoint) -> Option<Key> {
+        self.state().host_holder(endpoint)
     }
 
     /// The pods of an endpoint.
@@ -90,6 +109,17 @@ impl Cache {
 }
 
 impl super::State {
+    /// The labels of namespaces, when the endpoint chooses tenants by them.
+    fn namespaces_for(&self, endpoint: &ScimEndpoint) -> Namespaces {
+        let mut namespaces = Namespaces::default();
+        if endpoint.spec.allowed_tenants.namespaces.selector.is_some() {
+            for (key, labels) in &self.namespaces {
+                namespaces.insert(&*key.name, labels.clone());
+            }
+        }
+        namespaces
+    }
+
     /// The older endpoint that has this one's host. Of two that were made in one second, the first by name.
     fn host_holder(&self, endpoint: &ScimEndpoint) -> Option<Key> {
         let host = endpoint.spec.host.as_ref()?;

@@ -20,7 +20,7 @@ use kube::api::DynamicObject;
 pub(crate) use self::{
     children::Child,
     custom::{Known, endpoint_of},
-    gather::{Candidate, Gathered},
+    gather::{Candidate, Gathered, Rivals},
     pods::Pod,
     secrets::{SecretEntry, secrets_of_endpoint, secrets_of_storage},
 };

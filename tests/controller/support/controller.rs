@@ -31,6 +31,11 @@ impl Controller {
 
     /// As [`Self::start`], with the API server behind this URL.
     pub(crate) async fn start_at(server: &ApiServer, url: &str, namespace: &str) -> Self {
+        Self::start_with(server, url, namespace, &[]).await
+    }
+
+    /// As [`Self::start_at`], with more arguments.
+    pub(crate) async fn start_with(server: &ApiServer, url: &str, namespace: &str, more: &[&str]) -> Self {
         let folder = TempDir::new().expect("the temporary folder is writable");
         let certificate = server.running.folder.path().join("certificates/apiserver.crt");
         let authority = url.starts_with("https").then(|| certificate.display().to_string());
@@ -51,6 +56,7 @@ impl Controller {
             .args(["controller", "--server-image=scim-operator:test", "--log-format=json"])
             .args(["--namespace", namespace, "--lease-namespace", namespace, "--admin", &admin])
             .arg(format!("--pod-admin-port={ADMIN_PORT}"))
+            .args(more)
             .env("KUBECONFIG", kubeconfig)
             .env_remove("KUBERNETES_SERVICE_HOST")
             .stdin(Stdio::null())

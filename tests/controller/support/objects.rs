@@ -160,7 +160,7 @@ impl<'a> World<'a> {
         text
     }
 
-    fn path(&self, plural: &str, name: &str) -> String {
+    pub(crate) fn path(&self, plural: &str, name: &str) -> String {
         let api = match plural {
             "scimendpoints" | "scimtenants" => "apis/scim-operator.io/v1alpha1",
             "deployments" => "apis/apps/v1",

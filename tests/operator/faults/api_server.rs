@@ -9,7 +9,7 @@ use crate::support::{Cluster, Scene};
 use crate::{Scenario, rows};
 
 /// How long identity providers push meanwhile. Nothing in the data plane has a timer that is longer.
-const OUTAGE: Duration = Duration::from_secs(15);
+const OUTAGE: Duration = Duration::from_mins(1);
 
 pub(super) fn all() -> Vec<Scenario> {
     rows![api_server_stopped_fails_no_request_and_the_controller_recovers]

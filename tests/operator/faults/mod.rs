@@ -7,6 +7,7 @@ mod latency;
 mod nodes;
 mod power;
 mod rollouts;
+mod webhook;
 
 use crate::Scenario;
 use crate::support::{Scene, Tenant};
@@ -17,6 +18,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         latency::all(),
         power::all(),
         definitions::all(),
+        webhook::all(),
         rollouts::all(),
         fleets::all(),
         api_server::all(),

@@ -99,7 +99,7 @@ async fn endpoint_whose_pods_cannot_start_says_why(scene: Scene) {
     scene.apply(TENANT).await;
     let said = scene.condition(("ScimEndpoint", "main"), "Ready", "False", "PodsFailing").await;
     assert!(said.contains("localhost/not-there:1"), "{said}");
-    scene.condition(("ScimTenant", "acme"), "Ready", "False", "EndpointNotReady").await;
+    scene.condition(("ScimTenant", "acme"), "Ready", "False", "PodsFailing").await;
     scene
         .edit("ScimEndpoint", "main", json!({"spec": {"server": {"image": null, "imagePullPolicy": null}}}))
         .await;

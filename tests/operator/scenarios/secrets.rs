@@ -99,7 +99,7 @@ async fn secret_missing_is_said_and_the_last_good_serves_until_it_is_back(scene:
     scene.delete("Secret", "migration").await;
     let said = scene.refuses(("ScimTenant", "acme"), "SecretNotFound").await;
     assert!(said.contains("migration"), "{said}");
-    scene.event(("ScimTenant", "acme"), "SecretNotFound").await;
+    scene.event(("ScimTenant", "acme"), "Refused").await;
     tenant.answers(200).await;
     tenant.with_token(GREEN).answers(200).await;
     scene.apply(MORE_TOKENS).await;

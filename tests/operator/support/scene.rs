@@ -60,8 +60,13 @@ impl Scene {
 
     /// Applies a manifest that the API server must refuse, and gives what it says.
     pub(crate) async fn refused(&self, manifest: &str) -> String {
+        self.try_apply(manifest).await.expect_err("the API server takes it")
+    }
+
+    /// Applies a manifest; the error is what the API server says.
+    pub(crate) async fn try_apply(&self, manifest: &str) -> Result<(), String> {
         let [object] = <[Value; 1]>::try_from(self.objects(manifest)).expect("one object");
-        self.apply_object(object).await.expect_err("the API server takes it")
+        self.apply_object(object).await
     }
 
     fn objects(&self, manifests: &str) -> Vec<Value> {
@@ -72,8 +77,7 @@ impl Scene {
 
     /// Applies a manifest as soon as the API server takes it: a definition counts a moment after it has changed.
     pub(crate) async fn becomes_possible(&self, manifest: &str) {
-        let [object] = <[Value; 1]>::try_from(self.objects(manifest)).expect("one object");
-        until("the API server takes it", async || self.apply_object(object.clone()).await).await;
+        until("the API server takes it", async || self.try_apply(manifest).await).await;
     }
 
     async fn apply_object(&self, object: Value) -> Result<(), String> {
