@@ -49,6 +49,7 @@ test: ## Install what is needed and pass every test
 	$(MAKE) lint
 	$(MAKE) unit
 	$(MAKE) quickstart
+	$(MAKE) operator-test
 
 ##@ Parts of `make test`
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::future::join_all;
@@ -11,7 +11,12 @@ use serde::Deserialize;
 
 use super::{
     cache::Pod,
+    context::Context,
+    endpoint::write_status,
+    failure::Failure,
+    key::Key,
     metrics::Metrics,
+    queue::Turn,
     view::{Counts, Pods, View},
 };
 
@@ -169,4 +174,74 @@ fn trouble(pods: &[Pod]) -> Option<String> {
     }
     let texts: Vec<String> = found.iter().map(|(trouble, pod)| format!("pod {pod}: {trouble}")).collect();
     (!texts.is_empty()).then(|| texts.join("; "))
+}
+
+/// Asks the pods of an endpoint, and tells whom it concerns.
+pub(crate) async fn report(context: &Context, key: &Key) -> Result<Turn, Failure> {
+    /// How often pods are asked when all is well.
+    const IDLE: Duration = Duration::from_secs(10);
+    /// How often those that are not ready are asked why.
+    const STARTING: Duration = Duration::from_secs(1);
+    /// How often they are asked for what they count.
+    const COUNT: Duration = Duration::from_secs(30);
+    let Some(state) = context.known_endpoint(key) else { return Ok(Turn::Done) };
+    if context.cache.endpoint(key).is_none() {
+        return Ok(Turn::Done);
+    }
+    let counted = state.view().counted_at;
+    let with_tenants = counted.is_none_or(|at| at.elapsed() >= COUNT);
+    let pods = context.cache.pods_of(key);
+    let report = context.reporters.ask(&pods, with_tenants, &context.metrics).await;
+    let mut concerned = Vec::new();
+    let waits = {
+        let mut view = state.view();
+        let after = report.pods(&view);
+        let before = std::mem::replace(&mut view.pods, after);
+        let now = Instant::now();
+        if let Some(counts) = &report.counts {
+            view.counted_at = Some(now);
+            for (tenant, known) in &mut view.tenants {
+                let counts = counts.get(&tenant.to_string()).copied();
+                known.counts = counts.or(known.counts);
+                let shown = known.shown.map(|(shown, _)| shown);
+                if known.counts.is_some() && known.counts_to_show(now) != shown {
+                    concerned.push(tenant.clone());
+                }
+            }
+        }
+        let view = &*view;
+        let changed = before != view.pods;
+        if changed {
+            let runs = |pods: &Pods, since: u64| {
+                pods.ready > 0 && pods.running.is_some_and(|running| running >= since)
+            };
+            let words = |pods: &Pods| {
+                (pods.asked, pods.unreachable.clone(), pods.trouble.clone(), pods.storeless.clone())
+            };
+            let others = words(&before) != words(&view.pods) || before.ready == 0 || view.pods.ready == 0;
+            let told = view.tenants.iter().filter(|(_, tenant)| {
+                let (was, is) = (runs(&before, tenant.changed), runs(&view.pods, tenant.changed));
+                was != is || others && !is || !before.asked
+            });
+            concerned.extend(told.map(|(key, _)| key.clone()));
+        }
+        concerned.extend(view.gone.keys().cloned());
+        let purging = !view.gone.is_empty() && view.pods.ready > 0;
+        !view.runs(view.newest()) && view.pods.ready > 0 || purging
+    };
+    for tenant in concerned {
+        context.queues.tenants.add(tenant, Duration::ZERO);
+    }
+    let mut work = state.work.lock().await;
+    let age = work.configured_at.map_or(Duration::MAX, |at| at.elapsed());
+    // Whether or not the pods said something new: an earlier write may have failed.
+    write_status(context, key, &state, &mut work).await?;
+    let starting = pods.iter().any(|pod| !pod.ready && !pod.deleting);
+    Ok(Turn::Again(match (waits, age) {
+        (false, _) if starting => STARTING,
+        (false, _) => IDLE,
+        (true, age) if age < Duration::from_secs(3) => Duration::from_millis(100),
+        (true, age) if age < Duration::from_secs(15) => Duration::from_millis(250),
+        (true, _) => Duration::from_secs(1),
+    }))
 }

@@ -23,7 +23,7 @@ use super::{
     metrics::Metrics,
     names::LEASE,
     queue::{Queue, Turn},
-    reports::Reporters,
+    reports::{self, Reporters},
     tenant,
     validate::Settings,
     watch::{Progress, Watch},
@@ -302,7 +302,7 @@ impl Work {
         match self {
             Self::Endpoints => endpoint::reconcile(context, key).await,
             Self::Tenants => tenant::reconcile(context, key).await,
-            Self::Reports => endpoint::report(context, key).await,
+            Self::Reports => reports::report(context, key).await,
         }
     }
 
