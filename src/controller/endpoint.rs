@@ -52,7 +52,7 @@ pub(crate) struct Work {
     memory: apply::Memory,
     outcome: Option<Outcome>,
     /// When the newest configuration was written.
-    configured_at: Option<Instant>,
+    pub(crate) configured_at: Option<Instant>,
     /// The reason that was last told in an Event.
     told: Option<Reason>,
 }

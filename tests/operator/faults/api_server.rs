@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::fleets::rolled_out;
 use super::served;
 use crate::support::{Cluster, Scene};
 use crate::{Scenario, rows};
@@ -49,4 +50,9 @@ async fn api_server_stopped_fails_no_request_and_the_controller_recovers(scene: 
         pod["status"]["containerStatuses"][0]["restartCount"], 1,
         "it was killed, and is the same pod"
     );
+
+    // The rest of Kubernetes asks a lost API server less and less often, and needs longer than the operator.
+    let pod = pod["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    scene.delete("Pod", &pod).await;
+    rolled_out(&scene, 1, &[pod]).await;
 }
