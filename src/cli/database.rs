@@ -10,6 +10,9 @@ use crate::store::metrics::StoreMetrics;
 use crate::store::postgres::{Authorities, PostgresStore, Settings, TlsMode, Url};
 use crate::store::sqlite::SqliteStore;
 
+/// What the servers of an endpoint remember of resources, well below the memory that their pods may use.
+const CACHE_BYTES: usize = 32 << 20;
+
 /// A PostgreSQL database in place of the data folder's own, and of the one that manifests name.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "PostgreSQL")]
@@ -27,6 +30,10 @@ pub struct Database {
     /// Connections to the database at most
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..), requires = "database_url_file")]
     pub database_connections: u16,
+    /// Megabytes of resources to remember, so that reading what has not changed fetches nothing; 0 remembers none.
+    /// Whether it has changed is asked each time
+    #[arg(long, value_name = "N", default_value_t = 32, requires = "database_url_file")]
+    pub database_cache_mb: u16,
 }
 
 /// How connections to the database are protected.
@@ -55,7 +62,7 @@ pub fn open_as(
         PostgresTlsMode::VerifyFull => TlsMode::VerifyFull,
     };
     let (url, ca) = (Url::Text(named.url.clone()), named.ca.clone().map(Authorities::Pem));
-    postgres(Settings { url, tls, ca, max_size: named.connections.into() })
+    postgres(Settings { url, tls, ca, max_size: named.connections.into(), cache_bytes: CACHE_BYTES })
 }
 
 fn postgres(settings: Settings) -> anyhow::Result<(Arc<dyn Store>, StoreMetrics)> {
@@ -77,5 +84,7 @@ pub fn open(database: &Database, data: &Path) -> anyhow::Result<(Arc<dyn Store>,
         Tls::VerifyFull => TlsMode::VerifyFull,
     };
     let (url, ca) = (Url::File(url.clone()), database.database_ca.clone().map(Authorities::File));
-    postgres(Settings { url, tls, ca, max_size: database.database_connections.into() })
+    let cache_bytes = usize::from(database.database_cache_mb) << 20;
+    let max_size = database.database_connections.into();
+    postgres(Settings { url, tls, ca, max_size, cache_bytes })
 }

@@ -76,6 +76,12 @@ impl Load {
     pub const ALL: Self = Self { members: true, groups: true };
     /// Everything but a group's members.
     pub const WITHOUT_MEMBERS: Self = Self { members: false, groups: true };
+
+    /// Whether all of `other` is loaded.
+    #[must_use]
+    pub fn includes(self, other: Self) -> bool {
+        self.members >= other.members && self.groups >= other.groups
+    }
 }
 
 impl Resource {

@@ -58,7 +58,7 @@ pub(crate) fn shared() -> &'static Postgres {
 
 /// Settings for a URL, without TLS.
 pub(crate) fn settings(url: String) -> Settings {
-    Settings { url: Url::Text(url), tls: TlsMode::Disable, ca: None, max_size: 8 }
+    Settings { url: Url::Text(url), tls: TlsMode::Disable, ca: None, max_size: 8, cache_bytes: 1 << 20 }
 }
 
 /// A fresh database with empty tables.

@@ -1,5 +1,6 @@
 //! Reads of single resources. Those of one tenant that wait at the same moment go to the database in one
-//! statement: it is asked after each of them came, so that each sees all that was acknowledged before.
+//! round trip: it is asked after each of them came, so that each sees all that was acknowledged before. What was
+//! read before and has not changed since is not fetched again (`cache.rs`).
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
@@ -9,14 +10,17 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
-use tokio_postgres::Row as Found;
+use tokio_postgres::Row as Columns;
 
+use super::cache::{Appended, Cache, Place, Since};
 use super::failure::Failure;
 use super::pool::{Link, Pool, on_link};
 use super::tenants::Tenants;
-use super::value::{Value, blob, bytes, get, time};
+use super::value::{Step, Value, blob, bytes, get, text, time};
 use crate::scim::member::{GroupRef, Member};
 use crate::scim::resource::{Load, Related};
+use crate::store::audit::Operation;
+use crate::store::metrics::StoreMetrics;
 use crate::store::transaction::Row;
 use crate::store::{StoreError, TenantKey};
 
@@ -29,8 +33,14 @@ const MAX_BATCH: usize = 128;
 /// Statements of one kind of one tenant under way at most; more reads wait and go together.
 const MAX_RUNNING: usize = 4;
 
+/// Rows of a tenant's log that are looked through to tell what is still true; past that all is fetched again.
+const MAX_APPENDED: usize = 1000;
+
 /// What is read of a resource: its row, and what other tables say of it.
-pub(super) type Answer = Result<Option<(Row, Related)>, StoreError>;
+pub(super) type Found = (Row, Related);
+
+/// What a read comes to.
+pub(super) type Answer = Result<Option<Found>, StoreError>;
 
 /// A read that waits.
 struct Waiting {
@@ -38,6 +48,12 @@ struct Waiting {
     id: String,
     deadline: Instant,
     answer: oneshot::Sender<Answer>,
+}
+
+impl Waiting {
+    fn name(&self) -> (&str, &str) {
+        (&self.resource_type, &self.id)
+    }
 }
 
 /// Reads that may go in one statement.
@@ -56,11 +72,15 @@ pub(super) struct Reader {
     pool: Pool,
     tenants: Tenants,
     queues: Arc<Mutex<HashMap<Kind, Queue>>>,
+    cache: Arc<Cache>,
+    metrics: StoreMetrics,
 }
 
 impl Reader {
-    pub(super) fn new(pool: Pool, tenants: Tenants) -> Self {
-        Self { pool, tenants, queues: Arc::default() }
+    /// Reads that remember so many bytes at most.
+    pub(super) fn new(pool: Pool, tenants: Tenants, cache_bytes: usize, metrics: StoreMetrics) -> Self {
+        let cache = Arc::new(Cache::new(cache_bytes, metrics.clone()));
+        Self { pool, tenants, queues: Arc::default(), cache, metrics }
     }
 
     /// Reads a resource with its related data, as far as its type has some.
@@ -127,13 +147,78 @@ impl Reader {
         &self,
         (tenant, members, groups): &Kind,
         batch: &[Waiting],
-    ) -> Result<HashMap<usize, (Row, Related)>, StoreError> {
+    ) -> Result<HashMap<usize, Found>, StoreError> {
         let Some(deadline) = batch.iter().map(|waiting| waiting.deadline).min() else {
             return Ok(HashMap::new());
         };
-        let (members, groups) = (*members, *groups);
-        let read = on_link!(|link, number| read(&mut link, number, batch, members, groups).await);
+        let load = Load { members: *members, groups: *groups };
+        let read = on_link!(|link, number| self.read_on(&mut link, number, batch, load).await);
         retry(&self.pool, &self.tenants, tenant, deadline, HashMap::new, read).await
+    }
+
+    /// Reads what is not in the cache, and asks whether what is there is still true, in one round trip; fetches
+    /// what is not.
+    async fn read_on(
+        &self,
+        link: &mut Link,
+        tenant: i64,
+        batch: &[Waiting],
+        load: Load,
+    ) -> Result<HashMap<usize, Found>, Failure> {
+        let names = batch.iter().map(Waiting::name);
+        let (known, cached) = self.cache.look(tenant, load, names);
+        let (hits, mut missing): (Vec<usize>, Vec<usize>) =
+            (0..batch.len()).partition(|number| cached[*number].is_some());
+        let mut steps = Vec::with_capacity(2);
+        if !hits.is_empty() {
+            steps.push(validate(tenant, known));
+        }
+        if !missing.is_empty() {
+            steps.push(fetch(tenant, missing.iter().map(|number| (*number, batch[*number].name())), load));
+        }
+        let mut answers = link.send(&steps).await?.into_iter();
+        let mut fetched = Vec::new();
+        let mut found = HashMap::with_capacity(batch.len());
+        let mut stale = Vec::new();
+        if !hits.is_empty() {
+            let since = match validated(known, &answers.next().unwrap_or_default())? {
+                Validity::Same => None,
+                Validity::Older => Some(appended(link, tenant, known).await?),
+                Validity::Unknown => Some(Since::Unknown),
+            };
+            let gone = since.as_ref().map(|since| {
+                self.cache.learn(tenant, since);
+                since.gone()
+            });
+            for (number, cached) in cached.into_iter().enumerate() {
+                let Some(cached) = cached else { continue };
+                if gone.as_ref().is_some_and(|gone| gone.includes(&batch[number].id, &cached)) {
+                    stale.push(number);
+                } else {
+                    found.insert(number, cached);
+                }
+            }
+        }
+        self.metrics.cache_hits.inc_by(found.len() as u64);
+        self.metrics.cache_misses.inc_by((batch.len() - found.len()) as u64);
+        if !missing.is_empty() {
+            fetched.push(answers.next().unwrap_or_default());
+        }
+        if !stale.is_empty() {
+            let step = fetch(tenant, stale.iter().map(|number| (*number, batch[*number].name())), load);
+            fetched.extend(link.send(&[step]).await?);
+            missing.append(&mut stale);
+        }
+        for rows in fetched {
+            let (place, read) = read(&rows, load)?;
+            let kept = read.iter().filter_map(|(number, found)| {
+                let (resource_type, id) = batch.get(*number)?.name();
+                Some((resource_type, id, found))
+            });
+            self.cache.keep(tenant, load, place, kept);
+            found.extend(read);
+        }
+        Ok(found)
     }
 
     fn queues(&self) -> MutexGuard<'_, HashMap<Kind, Queue>> {
@@ -174,19 +259,90 @@ pub(super) async fn retry<T, F: Future<Output = (Link, Result<T, Failure>)> + Se
     }
 }
 
-async fn read(
-    link: &mut Link,
+/// Asks for a tenant's place in its log, and whether the place that is known is still of the same log.
+fn validate(tenant: i64, known: Place) -> Step {
+    let sql = "SELECT t.live, t.head, t.pruned, c.batch FROM scim.tenant t
+               LEFT JOIN scim.change c ON c.tenant = $1 AND c.sequence = $2 WHERE t.tenant = $1";
+    Step::new(sql, [tenant.into(), known.head.into()])
+}
+
+/// What [`validate`] found.
+enum Validity {
+    /// Nothing was appended.
+    Same,
+    /// Something was.
+    Older,
+    /// The log is another one.
+    Unknown,
+}
+
+fn validated(known: Place, rows: &[Columns]) -> Result<Validity, Failure> {
+    let row = live(rows)?;
+    let (head, pruned, batch): (i64, i64, Option<i64>) = (get(row, 1)?, get(row, 2)?, get(row, 3)?);
+    let same = batch.map_or(pruned >= known.head, |batch| batch == known.batch);
+    Ok(match head.cmp(&known.head) {
+        _ if !same => Validity::Unknown,
+        std::cmp::Ordering::Equal => Validity::Same,
+        std::cmp::Ordering::Greater => Validity::Older,
+        std::cmp::Ordering::Less => Validity::Unknown,
+    })
+}
+
+/// What was appended since a place.
+async fn appended(link: &mut Link, tenant: i64, known: Place) -> Result<Since, Failure> {
+    let sql = "SELECT sequence, batch, operation, type, id, attributes, members FROM scim.change
+               WHERE tenant = $1 AND sequence > $2 ORDER BY sequence LIMIT $3";
+    let values = [tenant.into(), known.head.into(), super::value::limit(MAX_APPENDED + 1)];
+    let rows = link.query(sql, values).await?;
+    let Some(last) = rows.last().filter(|_| rows.len() <= MAX_APPENDED) else { return Ok(Since::Unknown) };
+    let place = Place { head: get(last, 0)?, batch: get(last, 1)? };
+    // What was pruned meanwhile is not known.
+    if get::<i64>(&rows[0], 0)? != known.head + 1 {
+        return Ok(Since::Unknown);
+    }
+    let rows = rows.iter().map(|row| {
+        let Some(operation) = Operation::from_code(get(row, 2)?) else { return Ok(None) };
+        let (resource_type, attributes): (&str, &str) = (get(row, 3)?, get(row, 5)?);
+        let renamed = resource_type == "Group"
+            && match operation {
+                Operation::Replace | Operation::Patch => {
+                    attributes.split_ascii_whitespace().any(|path| path == "displayName")
+                }
+                Operation::Create | Operation::Recreate | Operation::Restore | Operation::Delete => true,
+                _ => false,
+            };
+        let members = get::<Option<&str>>(row, 6)?.map(serde_json::from_str).transpose();
+        let members = members.map_err(|error| Failure::Internal(format!("a stored change: {error}")))?;
+        Ok(Some(Appended { sequence: get(row, 0)?, operation, id: text(row, 4)?, renamed, members }))
+    });
+    // An operation that this server does not know may mean anything.
+    let rows = rows.collect::<Result<Option<Vec<_>>, Failure>>()?;
+    Ok(rows.map_or(Since::Unknown, |rows| Since::Rows(place, rows)))
+}
+
+/// The row that is there when the tenant is.
+fn live(rows: &[Columns]) -> Result<&Columns, Failure> {
+    let Some(row) = rows.first() else { return Err(Failure::Moved) };
+    if get::<bool>(row, 0)? { Ok(row) } else { Err(Failure::Moved) }
+}
+
+/// Asks for resources, each with its number.
+fn fetch<'n>(
     tenant: i64,
-    batch: &[Waiting],
-    members: bool,
-    groups: bool,
-) -> Result<HashMap<usize, (Row, Related)>, Failure> {
-    let types = batch.iter().map(|waiting| Some(waiting.resource_type.clone())).collect();
-    let ids = batch.iter().map(|waiting| Some(bytes(&waiting.id))).collect();
-    let numbers = (0_i64..).zip(batch).map(|(number, _)| Some(number)).collect();
+    names: impl ExactSizeIterator<Item = (usize, (&'n str, &'n str))>,
+    load: Load,
+) -> Step {
+    let (mut numbers, mut types, mut ids) = (Vec::new(), Vec::new(), Vec::new());
+    for (number, (resource_type, id)) in names {
+        numbers.push(i64::try_from(number).ok());
+        types.push(Some(resource_type.to_owned()));
+        ids.push(Some(bytes(id)));
+    }
+    let Load { members, groups } = load;
     let sql = format!(
-        "SELECT t.live, q.number, r.key, r.version, r.created, r.last_modified, r.body{}{}
+        "SELECT t.live, t.head, h.batch, q.number, r.key, r.version, r.created, r.last_modified, r.body{}{}
          FROM scim.tenant t
+         LEFT JOIN scim.change h ON h.tenant = $1 AND h.sequence = t.head
          LEFT JOIN (unnest($2, $3, $4) AS q (number, type, id)
              JOIN scim.resource r ON r.tenant = $1 AND r.type = q.type AND r.id = q.id) ON TRUE{}{}
          WHERE t.tenant = $1",
@@ -195,32 +351,33 @@ async fn read(
         if groups { GROUPS } else { "" },
         if members { MEMBERS } else { "" },
     );
-    let values = [tenant.into(), Value::Ints(numbers), Value::Texts(types), Value::Blobs(ids)];
-    let rows = link.query(sql, values).await?;
+    Step::new(sql, [tenant.into(), Value::Ints(numbers), Value::Texts(types), Value::Blobs(ids)])
+}
+
+/// What [`fetch`] found, by number, and the place in the log at which it was so.
+fn read(rows: &[Columns], load: Load) -> Result<(Place, HashMap<usize, Found>), Failure> {
+    let first = live(rows)?;
+    let place = Place { head: get(first, 1)?, batch: get::<Option<i64>>(first, 2)?.unwrap_or_default() };
     let mut found = HashMap::with_capacity(rows.len());
-    let Some(first) = rows.first() else { return Err(Failure::Moved) };
-    if !get::<bool>(first, 0)? {
-        return Err(Failure::Moved);
-    }
-    for row in &rows {
-        let Some(number) = get::<Option<i64>>(row, 1)? else { continue };
+    for row in rows {
+        let Some(number) = get::<Option<i64>>(row, 3)? else { continue };
         let resource = Row {
-            key: get(row, 2)?,
-            version: get::<i64>(row, 3)?.cast_unsigned(),
-            created: time(row, 4)?,
-            last_modified: time(row, 5)?,
-            body: blob(row, 6)?,
+            key: get(row, 4)?,
+            version: get::<i64>(row, 5)?.cast_unsigned(),
+            created: time(row, 6)?,
+            last_modified: time(row, 7)?,
+            body: blob(row, 8)?,
         };
         let mut related = Related::default();
-        if groups {
-            related.groups = Some(groups_of(row, 7)?);
+        if load.groups {
+            related.groups = Some(groups_of(row, 9)?);
         }
-        if members {
-            related.members = Some(members_of(row, if groups { 10 } else { 7 })?);
+        if load.members {
+            related.members = Some(members_of(row, if load.groups { 12 } else { 9 })?);
         }
         found.insert(usize::try_from(number).unwrap_or_default(), (resource, related));
     }
-    Ok(found)
+    Ok((place, found))
 }
 
 /// A resource's groups, direct and indirect. `UNION` drops what it has seen, so groups that contain each other end.
@@ -247,7 +404,7 @@ fn string(bytes: Option<&[u8]>) -> Result<Option<String>, Failure> {
     text.map_err(|_| Failure::Internal("a stored string is not UTF-8".into()))
 }
 
-fn groups_of(row: &Found, column: usize) -> Result<Vec<GroupRef>, Failure> {
+fn groups_of(row: &Columns, column: usize) -> Result<Vec<GroupRef>, Failure> {
     let Some(ids) = get::<Option<Vec<Option<&[u8]>>>>(row, column)? else { return Ok(Vec::new()) };
     let displays: Vec<Option<&[u8]>> = get(row, column + 1)?;
     let direct: Vec<bool> = get(row, column + 2)?;
@@ -257,7 +414,7 @@ fn groups_of(row: &Found, column: usize) -> Result<Vec<GroupRef>, Failure> {
     groups.collect()
 }
 
-fn members_of(row: &Found, column: usize) -> Result<Vec<Member>, Failure> {
+fn members_of(row: &Columns, column: usize) -> Result<Vec<Member>, Failure> {
     let Some(ids) = get::<Option<Vec<Option<&[u8]>>>>(row, column)? else { return Ok(Vec::new()) };
     let types: Vec<&str> = get(row, column + 1)?;
     let displays: Vec<Option<&[u8]>> = get(row, column + 2)?;

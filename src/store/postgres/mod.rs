@@ -1,10 +1,11 @@
 //! PostgreSQL, for many servers on one store: any of them may serve any request.
 //!
 //! Nothing here says what a command means (`store/execute.rs`) or what a filter means (`scim::filter`). Writers of
-//! one tenant take turns by the lock of the tenant's row; a server puts what waits into one transaction. Reads go to
+//! one tenant take turns by the lock of the tenant's row; a server puts what waits into one transaction. Reads ask
 //! the database each time: what one server has acknowledged, every other sees.
 
 mod batch;
+mod cache;
 mod changes;
 mod condition;
 mod failure;
@@ -71,10 +72,11 @@ impl PostgresStore {
     /// The store of a database. Connects when it is first asked something, so that a server can start before its
     /// database does; until then every answer is [`StoreError::Unavailable`].
     pub fn new(settings: Settings) -> Result<Self, SetupError> {
+        let cache_bytes = settings.cache_bytes;
         let pool = Pool::new(settings)?;
         let (tenants, metrics) = (Tenants::default(), StoreMetrics::default());
         let writer = Writer::new(pool.clone(), tenants.clone(), metrics.clone());
-        let reader = Reader::new(pool.clone(), tenants.clone());
+        let reader = Reader::new(pool.clone(), tenants.clone(), cache_bytes, metrics.clone());
         let (migrated, migrating) = Default::default();
         Ok(Self { pool, tenants, writer, reader, metrics, migrated, migrating })
     }

@@ -49,6 +49,8 @@ pub struct Settings {
     pub ca: Option<Authorities>,
     /// Connections at most.
     pub max_size: usize,
+    /// Bytes of resources that reads remember at most; 0: none.
+    pub cache_bytes: usize,
 }
 
 /// A database's URL, which holds a password.
