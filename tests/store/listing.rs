@@ -34,6 +34,30 @@ pub(crate) async fn list_is_in_the_order_of_creation_by_type(backend: &Backend) 
     assert_eq!((page.total, ids(&page)), (3, vec![ann]));
 }
 
+pub(crate) async fn index_pages_are_right_while_resources_come_and_go(backend: &Backend) {
+    let acme = Tenant::acme(backend);
+    let mut made = users(&acme, 40).await;
+    let pages = async |made: &[String]| {
+        for start in (0..made.len()).step_by(7) {
+            let page = Page::Index { start_index: start as u64 + 1, count: 7 };
+            let found = ids(&acme.list(&acme.query(&acme.user, "", page)).await);
+            assert_eq!(found, made[start..made.len().min(start + 7)]);
+        }
+    };
+    pages(&made).await;
+    for gone in [30, 3, 0] {
+        acme.run(acme.delete_command(&acme.user, &made.remove(gone))).await.unwrap();
+        pages(&made).await;
+        made.push(acme.named(&format!("new{gone}")).await);
+        pages(&made).await;
+    }
+    // An id from before all others, as a resource has that is brought back.
+    let first = "00000000-0000-7000-8000-000000000000".to_owned();
+    Tenant::resource(acme.run(acme.user_command(&first, json!({"userName": "first"}))).await);
+    made.insert(0, first);
+    pages(&made).await;
+}
+
 pub(crate) async fn index_pages_have_their_edges(backend: &Backend) {
     let acme = Tenant::acme(backend);
     assert_eq!(acme.list(&acme.query(&acme.user, "", first(10))).await.total, 0);

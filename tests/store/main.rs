@@ -5,6 +5,7 @@
 
 mod audit;
 mod backend;
+mod cache;
 mod concurrency;
 #[path = "../support/postgres.rs"]
 mod database;
@@ -85,6 +86,7 @@ macro_rules! suite {
             pending::refused_push_leaves_no_pending_member,
             listing::list_is_in_the_order_of_creation_by_type,
             listing::index_pages_have_their_edges,
+            listing::index_pages_are_right_while_resources_come_and_go,
             listing::cursor_walk_sees_each_resource_once,
             listing::cursor_walk_goes_on_while_resources_come_and_go,
             listing::sort_puts_missing_values_last_and_first_when_descending,

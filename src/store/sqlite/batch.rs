@@ -14,6 +14,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::anchors::Anchors;
 use super::changes::{self, Head, Heads};
 use super::failure::{Sql, failed};
 use super::idempotency;
@@ -45,13 +46,22 @@ pub(super) struct Job {
     pub once: Option<(Keyed, Render)>,
 }
 
+/// What the writer knows beside the database, and keeps right while it writes.
+#[derive(Clone, Copy)]
+pub(super) struct Index<'w> {
+    /// The tenants that may have retained resources or awaited members.
+    pub leavers: &'w RefCell<HashSet<i64>>,
+    /// Where pages of lists began.
+    pub anchors: &'w Anchors,
+}
+
 /// Applies jobs and makes them durable. An error means that none of them happened.
 pub(super) fn commit(
     connection: &Connection,
     tenants: &Tenants,
     shapes: &Shapes,
     heads: &mut Heads,
-    leavers: &RefCell<HashSet<i64>>,
+    index: Index<'_>,
     metrics: &StoreMetrics,
     jobs: &[Job],
 ) -> Result<Vec<WriteResult>, String> {
@@ -64,7 +74,7 @@ pub(super) fn commit(
             connection,
             tenants,
             shapes,
-            leavers,
+            index,
             savepoints,
             now,
             new_tenants,
@@ -108,8 +118,7 @@ enum Stop {
 struct Batch<'b> {
     connection: &'b Connection,
     tenants: &'b Tenants,
-    /// The tenants that may have retained resources or awaited members.
-    leavers: &'b RefCell<HashSet<i64>>,
+    index: Index<'b>,
     shapes: &'b Shapes,
     savepoints: bool,
     now: Timestamp,
@@ -230,7 +239,7 @@ impl Batch<'_> {
         let result = self.undoable("unit", true, || {
             let types = self.shapes.types(tenant);
             let mut transaction =
-                SqliteTransaction::new(self.connection, tenant, self.now, origin, types, *head, self.leavers);
+                SqliteTransaction::new(self.connection, tenant, self.now, origin, types, *head, self.index);
             let outcome = catch_unwind(AssertUnwindSafe(|| ready(execute(&mut transaction, setting, unit))));
             let result = match outcome {
                 Ok(Ok(Ok(outcomes))) => {

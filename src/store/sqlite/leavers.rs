@@ -75,8 +75,7 @@ impl Leavers for SqliteTransaction<'_> {
                 params![self.tenant, attribute, value, retained],
             )?;
         }
-        self.run("DELETE FROM resource WHERE key = ?1", [key])?;
-        self.count(resource_type, -1);
+        self.remove_row(resource_type, key)?;
         self.count(RETAINED, 1);
         self.leavers.borrow_mut().insert(self.tenant);
         Ok(())

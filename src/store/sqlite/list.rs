@@ -6,6 +6,7 @@ use std::collections::BinaryHeap;
 use rusqlite::{Connection, params_from_iter};
 use serde_json::Value;
 
+use super::anchors::Anchors;
 use super::condition::{Fragment, Scope};
 use super::page::PageWriter;
 use super::reader::{Budget, ReadError};
@@ -21,9 +22,15 @@ use crate::store::plan::Effort;
 const SHORT_SKIP: u64 = 10_000;
 
 /// Whether the read is sure to touch many rows.
-pub(super) fn is_long(list: &List) -> bool {
+pub(super) fn is_long(list: &List, anchors: &Anchors) -> bool {
     let sorted = list.query.sort.is_some() && list::walk(list).is_none();
-    list.window.skip > SHORT_SKIP
+    let skip = match &list.sources[..] {
+        [source] if source.plan.condition.is_none() => {
+            anchors.distance(list.tenant, &source.resource_type.name, list.window.skip)
+        }
+        _ => list.window.skip,
+    };
+    skip > SHORT_SKIP
         || list.sources.iter().any(|Source { plan, .. }| match plan.effort {
             Effort::Point | Effort::Few => false,
             Effort::Range => true,
@@ -32,8 +39,13 @@ pub(super) fn is_long(list: &List) -> bool {
 }
 
 /// Reads total and page.
-pub(super) fn run(list: &List, connection: &Connection, budget: &mut Budget) -> Result<Listing, ReadError> {
-    let read = Read { list, connection };
+pub(super) fn run(
+    list: &List,
+    anchors: &Anchors,
+    connection: &Connection,
+    budget: &mut Budget,
+) -> Result<Listing, ReadError> {
+    let read = Read { list, anchors, connection };
     if list.query.sort.is_none() {
         return read.by_id(budget);
     }
@@ -47,6 +59,7 @@ pub(super) fn run(list: &List, connection: &Connection, budget: &mut Budget) -> 
 #[derive(Clone, Copy)]
 pub(super) struct Read<'r> {
     pub list: &'r List,
+    pub anchors: &'r Anchors,
     pub connection: &'r Connection,
 }
 
@@ -67,10 +80,7 @@ impl Read<'_> {
                     skip = skip.saturating_sub(count);
                     continue;
                 }
-                self.candidates(source, after, want - page.found(), skip, |listed| {
-                    budget.spend(1)?;
-                    page.push(source, listed, None, budget)
-                })?;
+                self.stretch(source, after, skip, &mut page, budget)?;
                 skip = 0;
                 continue;
             }
@@ -92,6 +102,37 @@ impl Read<'_> {
             })?;
         }
         Ok(page.finish(total))
+    }
+
+    /// What a page takes of one source, of which every resource in question matches.
+    fn stretch(
+        self,
+        source: &Source,
+        after: Option<&str>,
+        skip: u64,
+        page: &mut PageWriter<'_>,
+        budget: &mut Budget,
+    ) -> Result<(), ReadError> {
+        let (tenant, name) = (self.list.tenant, source.resource_type.name.as_str());
+        let want = self.list.window.want - page.found();
+        let plain = source.plan.condition.is_none() && self.list.window.after.is_none();
+        // By now something was read, so that the reader sees one moment.
+        let anchor = if plain { self.anchors.before(tenant, name, skip, budget.commit) } else { None };
+        let (index, anchor) = anchor.unzip();
+        let rest = skip - index.unwrap_or(0);
+        if rest > SHORT_SKIP && budget.is_short() {
+            return Err(ReadError::Long);
+        }
+        let before = page.found();
+        self.candidates(source, anchor.as_deref().or(after), want, rest, |listed| {
+            budget.spend(1)?;
+            page.push(source, listed, None, budget)
+        })?;
+        if plain && let Some(last) = page.last().filter(|last| last.resource_type == name) {
+            let index = skip + (page.found() - before) as u64;
+            self.anchors.remember(tenant, name, index, &last.id, budget.commit);
+        }
+        Ok(())
     }
 
     /// Any order: every match's sort key is looked at, and those up to the page's end are kept.

@@ -2,6 +2,7 @@
 //!
 //! Nothing here says what a command means (`store/execute.rs`) or what a filter means (`scim::filter`).
 
+mod anchors;
 mod audit_file;
 mod batch;
 mod changes;
@@ -31,6 +32,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use rusqlite::Connection;
 
+use self::anchors::Anchors;
 pub use self::audit_file::AuditFile;
 pub use self::failure::OpenError;
 use self::failure::Sql;
@@ -55,6 +57,7 @@ pub struct SqliteStore {
     readers: Readers,
     tenants: Tenants,
     shapes: Shapes,
+    anchors: Anchors,
     cursor_key: [u8; 32],
     metrics: StoreMetrics,
     /// Held while the store is open, so that no second process writes.
@@ -89,16 +92,27 @@ impl SqliteStore {
 
         let metrics = StoreMetrics::default();
         let readers = Readers::new(&path);
+        let anchors = Anchors::new(readers.commits());
         let writer = Writer::start(
             connection,
             Arc::clone(&tenants),
             shapes.clone(),
             leavers,
+            anchors.clone(),
             readers.clone(),
             metrics.clone(),
         )
         .map_err(|source| unusable(&path, source))?;
-        Ok(Self { writer, readers, tenants, shapes, cursor_key, metrics, lock: Mutex::new(Some(lock)) })
+        Ok(Self {
+            writer,
+            readers,
+            tenants,
+            shapes,
+            anchors,
+            cursor_key,
+            metrics,
+            lock: Mutex::new(Some(lock)),
+        })
     }
 
     /// What the store measures of itself.
@@ -164,7 +178,9 @@ impl Store for SqliteStore {
             return self.readers.alive().map(|()| nothing);
         };
         let list = List::new(tenant, query);
-        self.read(list::is_long(&list), move |connection, budget| list::run(&list, connection, budget)).await
+        let anchors = self.anchors.clone();
+        let long = list::is_long(&list, &anchors);
+        self.read(long, move |connection, budget| list::run(&list, &anchors, connection, budget)).await
     }
 
     async fn write(&self, tenant: &TenantKey, write: Write) -> Result<Vec<UnitResult>, StoreError> {

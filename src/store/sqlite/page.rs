@@ -39,6 +39,11 @@ impl<'r> PageWriter<'r> {
         self.resources.len() + usize::from(self.more)
     }
 
+    /// The last resource of a page that is full.
+    pub(super) fn last(&self) -> Option<&Position> {
+        self.last.as_ref()
+    }
+
     /// Takes the next match; what is past the page's end only tells that there is more.
     pub(super) fn push(
         &mut self,
@@ -47,7 +52,7 @@ impl<'r> PageWriter<'r> {
         sort_key: Option<&str>,
         budget: &mut Budget,
     ) -> Result<(), ReadError> {
-        let Read { list, connection } = self.read;
+        let Read { list, connection, .. } = self.read;
         let take = list.window.take;
         if self.resources.len() == take {
             self.more = true;

@@ -47,14 +47,18 @@ impl From<StoreError> for ReadError {
     }
 }
 
-/// What a read may still touch.
+/// What a read may still touch, and what it sees.
 #[derive(Debug)]
-pub(super) struct Budget(Option<usize>);
+pub(super) struct Budget {
+    rows: Option<usize>,
+    /// The commit that it sees, or a later one.
+    pub(super) commit: u64,
+}
 
 impl Budget {
     /// Takes rows from the budget.
     pub(super) fn spend(&mut self, rows: usize) -> Result<(), ReadError> {
-        if let Some(left) = &mut self.0 {
+        if let Some(left) = &mut self.rows {
             *left = left.checked_sub(rows).ok_or(ReadError::Long)?;
         }
         Ok(())
@@ -62,7 +66,12 @@ impl Budget {
 
     /// How many rows to fetch at most: one more than is left shows that it is too little.
     pub(super) fn limit(&self) -> usize {
-        self.0.map_or(usize::MAX, |left| left + 1)
+        self.rows.map_or(usize::MAX, |left| left + 1)
+    }
+
+    /// Whether there is a bound.
+    pub(super) fn is_short(&self) -> bool {
+        self.rows.is_some()
     }
 }
 
@@ -74,7 +83,7 @@ struct Shared {
     path: PathBuf,
     closed: AtomicBool,
     /// Commits so far: what a snapshot is compared with.
-    commits: AtomicU64,
+    commits: Arc<AtomicU64>,
     short: Box<[Slot]>,
     long: Box<[Slot]>,
     permits: Arc<Semaphore>,
@@ -125,7 +134,7 @@ impl Readers {
         let short = slots(cores + 2);
         let long: Box<[Slot]> = slots(cores.clamp(2, 4));
         let permits = Arc::new(Semaphore::new(long.len()));
-        let (closed, commits) = (AtomicBool::new(false), AtomicU64::new(0));
+        let (closed, commits) = (AtomicBool::new(false), Arc::default());
         Self(Arc::new(Shared { path: path.to_owned(), closed, commits, short, long, permits }))
     }
 
@@ -135,7 +144,7 @@ impl Readers {
         read: impl FnOnce(&Connection, &mut Budget) -> Result<T, ReadError>,
     ) -> Result<T, ReadError> {
         let first = THREAD.with(|number| *number);
-        self.0.read(&self.0.short, first, Budget(Some(SHORT)), read)
+        self.0.read(&self.0.short, first, Some(SHORT), read)
     }
 
     /// Runs a read on another thread, however long it takes, when one of the long readers is free.
@@ -146,7 +155,7 @@ impl Readers {
         let shared = Arc::clone(&self.0);
         let permit = Arc::clone(&shared.permits).acquire_owned().await.map_err(|_| StoreError::Closing)?;
         let task = tokio::task::spawn_blocking(move || {
-            let result = shared.read(&shared.long, 0, Budget(None), read);
+            let result = shared.read(&shared.long, 0, None, read);
             drop(permit);
             result
         });
@@ -174,6 +183,11 @@ impl Readers {
         }
     }
 
+    /// How many commits there were.
+    pub(super) fn commits(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.0.commits)
+    }
+
     /// Whether reads are still answered, for those that need no connection.
     pub(super) fn alive(&self) -> Result<(), StoreError> {
         if self.0.closed.load(Ordering::SeqCst) { Err(StoreError::Closing) } else { Ok(()) }
@@ -194,7 +208,7 @@ impl Shared {
         &self,
         slots: &[Slot],
         first: usize,
-        mut budget: Budget,
+        rows: Option<usize>,
         read: impl FnOnce(&Connection, &mut Budget) -> Result<T, ReadError>,
     ) -> Result<T, ReadError> {
         let mut slot = take(slots, first);
@@ -209,7 +223,9 @@ impl Shared {
             let connection = open_reader(&self.path, if short { MMAP_BYTES } else { 0 })?;
             Reader { connection, snapshot: None }
         };
-        reader.begin(self.commits.load(Ordering::SeqCst))?;
+        let commit = self.commits.load(Ordering::SeqCst);
+        reader.begin(commit)?;
+        let mut budget = Budget { rows, commit };
         let result = read(&reader.connection, &mut budget);
         if !short {
             reader.end()?;

@@ -10,6 +10,8 @@ use std::task::{Context, Poll, Waker};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::anchors::Anchors;
+use super::batch::Index;
 use super::changes::{self, Head};
 use super::failure::{Sql, failed};
 use super::rows;
@@ -34,6 +36,7 @@ pub(super) struct SqliteTransaction<'c> {
     pub head: Head,
     /// The tenants that may have retained resources or awaited members.
     pub(super) leavers: &'c RefCell<HashSet<i64>>,
+    anchors: &'c Anchors,
     /// How the number of resources of each type moves, written once before the commit.
     pub counts: HashMap<String, i64>,
 }
@@ -46,9 +49,10 @@ impl<'c> SqliteTransaction<'c> {
         origin: &'c Origin,
         types: Option<Types>,
         head: Head,
-        leavers: &'c RefCell<HashSet<i64>>,
+        index: Index<'c>,
     ) -> Self {
-        Self { connection, tenant, now, origin, types, head, leavers, counts: HashMap::new() }
+        let Index { leavers, anchors } = index;
+        Self { connection, tenant, now, origin, types, head, leavers, anchors, counts: HashMap::new() }
     }
 
     pub(super) fn count(&mut self, resource_type: &str, by: i64) {
@@ -58,6 +62,14 @@ impl<'c> SqliteTransaction<'c> {
                 self.counts.insert(resource_type.to_owned(), by);
             }
         }
+    }
+
+    /// Removes a resource's row.
+    pub(super) fn remove_row(&mut self, resource_type: &str, key: i64) -> Result<(), StoreError> {
+        self.anchors.removed(self.tenant, resource_type);
+        self.run("DELETE FROM resource WHERE key = ?1", [key])?;
+        self.count(resource_type, -1);
+        Ok(())
     }
 
     pub(super) fn run(&self, sql: &str, params: impl rusqlite::Params) -> Result<usize, StoreError> {
@@ -106,6 +118,7 @@ impl Transaction for SqliteTransaction<'_> {
         created: Timestamp,
         content: &Content,
     ) -> Result<i64, StoreError> {
+        self.anchors.added(self.tenant, resource_type, id);
         let (version, created) = (version.cast_signed(), created.as_millisecond());
         let now = self.now.as_millisecond();
         self.run(
@@ -149,9 +162,7 @@ impl Transaction for SqliteTransaction<'_> {
     }
 
     async fn delete(&mut self, resource_type: &str, key: i64) -> Result<(), StoreError> {
-        self.run("DELETE FROM resource WHERE key = ?1", [key])?;
-        self.count(resource_type, -1);
-        Ok(())
+        self.remove_row(resource_type, key)
     }
 
     fn entries(&self, resource_type: &Arc<ResourceType>, attributes: &Attributes) -> Vec<Entry> {

@@ -12,7 +12,8 @@ use std::time::Instant;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::batch::{self, Done, Job, WriteResult};
+use super::anchors::Anchors;
+use super::batch::{self, Done, Index, Job, WriteResult};
 use super::changes::Heads;
 use super::failure::{Sql, failed};
 use super::reader::Readers;
@@ -59,14 +60,23 @@ impl Writer {
         tenants: Tenants,
         shapes: Shapes,
         leavers: HashSet<i64>,
+        anchors: Anchors,
         readers: Readers,
         metrics: StoreMetrics,
     ) -> std::io::Result<Self> {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let heads = Heads::new();
         let leavers = RefCell::new(leavers);
-        let worker =
-            Worker { connection, tenants, shapes, heads, leavers, readers: readers.clone(), metrics };
+        let worker = Worker {
+            connection,
+            tenants,
+            shapes,
+            heads,
+            leavers,
+            anchors,
+            readers: readers.clone(),
+            metrics,
+        };
         let thread =
             std::thread::Builder::new().name("store-writer".into()).spawn(|| worker.run(receiver))?;
         Ok(Self { sender, readers, thread: Mutex::new(Some(thread)) })
@@ -151,6 +161,7 @@ struct Worker {
     heads: Heads,
     /// The tenants that may have retained resources or awaited members: nothing is looked up for others.
     leavers: RefCell<HashSet<i64>>,
+    anchors: Anchors,
     readers: Readers,
     metrics: StoreMetrics,
 }
@@ -192,8 +203,9 @@ impl Worker {
     /// Commits the jobs and answers them.
     fn commit(&mut self, jobs: &[Job], answers: Vec<oneshot::Sender<WriteResult>>) {
         self.metrics.batch_size.observe(u32::try_from(jobs.len()).map_or(f64::MAX, f64::from));
-        let (tenants, shapes, heads, leavers) = (&self.tenants, &self.shapes, &mut self.heads, &self.leavers);
-        match batch::commit(&self.connection, tenants, shapes, heads, leavers, &self.metrics, jobs) {
+        let (tenants, shapes, heads) = (&self.tenants, &self.shapes, &mut self.heads);
+        let index = Index { leavers: &self.leavers, anchors: &self.anchors };
+        match batch::commit(&self.connection, tenants, shapes, heads, index, &self.metrics, jobs) {
             Ok(results) => {
                 self.readers.committed();
                 for (answer, result) in answers.into_iter().zip(results) {
