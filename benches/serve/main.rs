@@ -7,12 +7,17 @@
 
 #![expect(clippy::print_stdout, reason = "the table is what this program is for")]
 
+#[path = "../../tests/support/postgres.rs"]
+#[expect(dead_code, clippy::unwrap_used, reason = "the tests' own")]
+mod database;
 mod floor;
 mod http;
 mod load;
 mod measures;
+mod postgres;
 mod product;
 mod report;
+mod sizes;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};

@@ -1,5 +1,7 @@
 //! The measures and their bars.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -8,8 +10,10 @@ use crate::Scale;
 use crate::floor::Floor;
 use crate::http::{self, Connection};
 use crate::load;
-use crate::product::{self, Product};
+use crate::postgres;
+use crate::product::{self, Product, Users};
 use crate::report::{Bar, Report, Rounds, median};
+use crate::sizes;
 
 /// Users of the small directory.
 const FEW: usize = 1000;
@@ -20,7 +24,7 @@ pub(crate) fn all(scale: &Scale, only: &[&String], report: &mut Report) {
     if wanted("start") {
         start(report);
     }
-    if wanted("get") || wanted("list") {
+    if wanted("get") || wanted("list") || wanted("connections") || wanted("ten-times") {
         let small = Product::start();
         let ids = small.load(FEW);
         if wanted("get") {
@@ -29,11 +33,19 @@ pub(crate) fn all(scale: &Scale, only: &[&String], report: &mut Report) {
         if wanted("list") {
             list(scale, &small, report);
         }
+        if wanted("ten-times") {
+            sizes::ten_times(scale, &small, &ids, report);
+        }
+        if wanted("connections") {
+            sizes::connections(&small, &ids, report);
+        }
     }
     if wanted("post") {
         post(scale, report);
     }
-    if wanted("member") || wanted("filter") || wanted("cursor") {
+    postgres::all(scale, &wanted, report);
+    let large = ["member", "filter", "cursor", "start-index", "replace", "directory"];
+    if large.into_iter().any(&wanted) {
         let (small, large) = (Product::start(), Product::start());
         small.load(FEW);
         let loading = Instant::now();
@@ -51,14 +63,23 @@ pub(crate) fn all(scale: &Scale, only: &[&String], report: &mut Report) {
         if wanted("cursor") {
             cursor(scale, &large, report);
         }
+        if wanted("start-index") {
+            sizes::start_index(scale, &large, report);
+        }
         if wanted("member") {
             member(scale, &large, &ids, report);
+        }
+        if wanted("replace") {
+            sizes::replace(scale, &large, &ids, report);
+        }
+        if wanted("directory") {
+            sizes::directory(scale, &large, report);
         }
     }
 }
 
 /// Requests that walk over `paths` again and again.
-fn walk(paths: Vec<Vec<u8>>) -> impl FnMut(&mut Vec<u8>) + 'static {
+pub(crate) fn walk(paths: Vec<Vec<u8>>) -> impl FnMut(&mut Vec<u8>) + 'static {
     let mut next = 0;
     move |out| {
         out.extend_from_slice(&paths[next % paths.len()]);
@@ -67,7 +88,11 @@ fn walk(paths: Vec<Vec<u8>>) -> impl FnMut(&mut Vec<u8>) + 'static {
 }
 
 /// One side, then the other, as often as the scale says, after one round that does not count.
-fn interleave(scale: &Scale, mut product: impl FnMut() -> f64, mut floor: impl FnMut() -> f64) -> Rounds {
+pub(crate) fn interleave(
+    scale: &Scale,
+    mut product: impl FnMut() -> f64,
+    mut floor: impl FnMut() -> f64,
+) -> Rounds {
     let mut rounds: Vec<_> = (0..=scale.rounds).map(|_| (product(), floor())).collect();
     rounds.remove(0);
     Rounds(rounds)
@@ -84,7 +109,7 @@ fn get(scale: &Scale, small: &Product, ids: &[String], report: &mut Report) {
         || load::rate(&small.address, 32, scale.round, 200, walk(requests.clone())),
         || load::rate(&address, 32, scale.round, 200, walk(requests.clone())),
     );
-    report.ratio("GET by id, 32 connections, vs bare handler", "/s", &rounds, Bar::AtLeast(0.5));
+    report.ratio("GET by id, 32 connections, vs bare handler", "/s", &rounds, Bar::AtLeast(0.7));
 }
 
 fn list(scale: &Scale, small: &Product, report: &mut Report) {
@@ -106,30 +131,78 @@ fn post(scale: &Scale, report: &mut Report) {
     let (product, floor) = (Product::start(), Floor::insert());
     let address = floor.address();
     // Both sides are sent the same users, each user once.
-    let users = |round: usize| {
-        let mut n = round * 10_000_000;
-        move |out: &mut Vec<u8>| {
-            n += 1;
-            out.extend_from_slice(&Product::request("POST", "/Users", &product::user(n).to_string()));
-        }
-    };
-    let (mut ours, mut theirs) = (0, 0);
+    let (mut ours, mut theirs) = (Users::default(), Users::default());
+    let (mut requests, before) = (0.0, product::cpu_seconds(product.process()));
+    let (mut inserts, floors) = (0.0, product::cpu_seconds(floor.process()));
+    let seconds = scale.round.as_secs_f64();
     let rounds = interleave(
         scale,
         || {
-            ours += 1;
-            load::rate(&product.address, 64, scale.round, 201, users(ours))
+            let rate = load::rate(&product.address, 64, scale.round, 201, ours.round());
+            requests += rate * seconds;
+            rate
         },
         || {
-            theirs += 1;
-            load::rate(&address, 64, scale.round, 201, users(theirs))
+            let rate = load::rate(&address, 64, scale.round, 201, theirs.round());
+            inserts += rate * seconds;
+            rate
         },
     );
-    report.ratio("durable POST, 64 connections, vs bare insert", "/s", &rounds, Bar::AtLeast(0.5));
+    report.ratio("durable POST, 64 connections, vs bare insert", "/s", &rounds, Bar::AtLeast(0.6));
+    let ours = (product::cpu_seconds(product.process()) - before) / requests * 1e6;
+    let theirs = (product::cpu_seconds(floor.process()) - floors) / inserts * 1e6;
+    report.note(format!("CPU of a POST: {ours:.0} µs, of a bare insert {theirs:.0} µs"));
+    changes(scale, &product, "", report);
+}
+
+/// PATCH of a user and PATCH that adds one member, vs POST, on one server.
+pub(crate) fn changes(scale: &Scale, product: &Product, store: &str, report: &mut Report) {
+    const GROUPS: usize = 100;
+    let ids = Rc::new(product.load(FEW));
+    let groups: Vec<_> = (0..GROUPS).map(|n| product.group(&format!("group {n}"), &[])).collect();
+    let groups = Rc::new(groups);
+    let mut users = Users::default();
+    // Far from those that were made before.
+    users.skip(50);
+    let mut made = 0;
+    let mut patches = || {
+        let ids = Rc::clone(&ids);
+        made += 1_000_000;
+        let mut n = made;
+        move |out: &mut Vec<u8>| {
+            n += 1;
+            out.extend_from_slice(&product::set_title(&ids[n % ids.len()], &format!("title {n}")));
+        }
+    };
+    let rounds = interleave(
+        scale,
+        || load::rate(&product.address, 64, scale.round, 200, patches()),
+        || load::rate(&product.address, 64, scale.round, 201, users.round()),
+    );
+    report.ratio(&format!("{store}PATCH of a user vs POST"), "/s", &rounds, Bar::AtLeast(0.8));
+    // Each membership once: a hundred groups of a thousand.
+    let next = Rc::new(Cell::new(0));
+    let joins = || {
+        let (ids, groups, next) = (Rc::clone(&ids), Rc::clone(&groups), Rc::clone(&next));
+        move |out: &mut Vec<u8>| {
+            let n = next.replace(next.get() + 1) % (FEW * GROUPS);
+            let (group, user) = (&groups[n % GROUPS], &ids[n / GROUPS]);
+            out.extend_from_slice(&product::add_members(group, std::slice::from_ref(user)));
+        }
+    };
+    let rounds = interleave(
+        scale,
+        || load::rate(&product.address, 64, scale.round, 204, joins()),
+        || load::rate(&product.address, 64, scale.round, 201, users.round()),
+    );
+    report.ratio(&format!("{store}PATCH add one member vs POST"), "/s", &rounds, Bar::AtLeast(0.8));
+    if next.get() > FEW * GROUPS {
+        report.note("the last members added were members before".to_owned());
+    }
 }
 
 /// Median latency of both sides in microseconds, request by request in turn.
-fn latencies(
+pub(crate) fn latencies(
     scale: &Scale,
     mut large: impl FnMut(usize) -> Duration,
     mut small: impl FnMut(usize) -> Duration,
@@ -148,7 +221,7 @@ fn latencies(
     Rounds(rounds)
 }
 
-fn time(connection: &mut Connection, request: &[u8], expected: u16) -> Duration {
+pub(crate) fn time(connection: &mut Connection, request: &[u8], expected: u16) -> Duration {
     let start = Instant::now();
     let (status, _) = connection.call(request);
     let took = start.elapsed();

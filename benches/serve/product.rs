@@ -39,6 +39,8 @@ pub(crate) struct Product {
     child: Child,
     pub(crate) address: String,
     folder: TempDir,
+    /// Arguments of its own.
+    arguments: Vec<String>,
     /// From starting the process to the first answer of `/readyz`.
     pub(crate) start_to_ready: Duration,
 }
@@ -48,10 +50,23 @@ impl Product {
         let folder = TempDir::new().expect("the temporary folder is writable");
         fs::create_dir(folder.path().join("manifests")).expect("a new folder");
         fs::write(folder.path().join("manifests/bench.yaml"), MANIFESTS).expect("writable");
-        Self::start_in(folder)
+        Self::start_in(folder, Vec::new())
     }
 
-    fn start_in(folder: TempDir) -> Self {
+    /// A server on a PostgreSQL database, with arguments of its own.
+    pub(crate) fn start_on(url: &str, arguments: &[&str]) -> Self {
+        let folder = TempDir::new().expect("the temporary folder is writable");
+        fs::create_dir(folder.path().join("manifests")).expect("a new folder");
+        fs::write(folder.path().join("manifests/bench.yaml"), MANIFESTS).expect("writable");
+        let file = folder.path().join("database-url");
+        fs::write(&file, url).expect("writable");
+        let file = file.to_str().expect("a temporary folder's name is UTF-8");
+        let database = ["--database-url-file", file, "--database-tls", "disable"];
+        let arguments = database.iter().chain(arguments).map(|argument| (*argument).to_owned()).collect();
+        Self::start_in(folder, arguments)
+    }
+
+    fn start_in(folder: TempDir, arguments: Vec<String>) -> Self {
         let (address, admin) = (free_address(), free_address());
         // Not beside the manifests: that folder is watched, and each line would wake the watcher.
         let output = folder.path().join("output");
@@ -65,12 +80,13 @@ impl Product {
             .arg("--data")
             .arg(folder.path().join("data"))
             .args(["--listen", &address, "--admin", &admin])
+            .args(&arguments)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a file handle can be shared"))
             .stderr(log)
             .spawn()
             .expect("cargo has built the binary");
-        let mut product = Self { child, address, folder, start_to_ready: Duration::ZERO };
+        let mut product = Self { child, address, folder, arguments, start_to_ready: Duration::ZERO };
         while !is_ready(&admin) {
             if product.child.try_wait().expect("our child").is_some() || started.elapsed().as_secs() > 60 {
                 let log = fs::read_to_string(product.folder.path().join("output/log"));
@@ -88,7 +104,8 @@ impl Product {
         assert!(Command::new("kill").args(["-TERM", &id]).status().expect("kill is everywhere").success());
         self.child.wait().expect("our child");
         let folder = std::mem::replace(&mut self.folder, TempDir::new().expect("writable"));
-        Self::start_in(folder)
+        let arguments = std::mem::take(&mut self.arguments);
+        Self::start_in(folder, arguments)
     }
 
     /// Resident memory in bytes.
@@ -97,6 +114,11 @@ impl Product {
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux has it");
         let kibibytes: f64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
         kibibytes * 1024.0
+    }
+
+    /// Its process.
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn request(method: &str, path: &str, body: &str) -> Vec<u8> {
@@ -169,6 +191,49 @@ pub(crate) fn user_name(n: usize) -> String {
     format!("barbara.jensen.{n}@example.com")
 }
 
+/// Users that were never made before, for rounds of POST.
+#[derive(Debug, Default)]
+pub(crate) struct Users(usize);
+
+impl Users {
+    /// Leaves out some rounds.
+    pub(crate) fn skip(&mut self, rounds: usize) {
+        self.0 += rounds;
+    }
+
+    /// Requests of one more round.
+    pub(crate) fn round(&mut self) -> impl FnMut(&mut Vec<u8>) + use<> + 'static {
+        self.0 += 1;
+        let mut n = self.0 * 10_000_000;
+        move |out: &mut Vec<u8>| {
+            n += 1;
+            out.extend_from_slice(&Product::request("POST", "/Users", &user(n).to_string()));
+        }
+    }
+}
+
+/// CPU seconds that a process has used, in user and kernel mode.
+pub(crate) fn cpu_seconds(process: u32) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_ascii_whitespace().collect();
+    let ticks = |field: usize| fields.get(field).and_then(|ticks| ticks.parse::<f64>().ok()).unwrap_or(0.0);
+    // Linux counts in hundredths of a second for programs, whatever it does inside.
+    (ticks(11) + ticks(12)) / 100.0
+}
+
+/// The request that sets a user's title.
+pub(crate) fn set_title(user: &str, title: &str) -> Vec<u8> {
+    let patch = patch(&json!({"op": "replace", "path": "title", "value": title}));
+    Product::request("PATCH", &format!("/Users/{user}"), &patch)
+}
+
+/// The request that gives a group other members.
+pub(crate) fn replace_members(group: &str, members: &[String]) -> Vec<u8> {
+    let members: Vec<_> = members.iter().map(|id| json!({"value": id})).collect();
+    let patch = patch(&json!({"op": "replace", "path": "members", "value": members}));
+    Product::request("PATCH", &format!("/Groups/{group}"), &patch)
+}
+
 /// The request that adds members.
 pub(crate) fn add_members(group: &str, members: &[String]) -> Vec<u8> {
     let members: Vec<_> = members.iter().map(|id| json!({"value": id})).collect();
@@ -187,13 +252,18 @@ fn patch(operation: &Value) -> String {
         .to_string()
 }
 
-fn bulk(connection: &mut Connection, users: std::ops::Range<usize>) -> Vec<String> {
+/// The request that makes users at once.
+pub(crate) fn bulk_request(users: std::ops::Range<usize>) -> Vec<u8> {
     let operations: Vec<_> = users
         .map(|n| json!({"method": "POST", "path": "/Users", "bulkId": n.to_string(), "data": user(n)}))
         .collect();
     let request =
         json!({"schemas": ["urn:ietf:params:scim:api:messages:2.0:BulkRequest"], "Operations": operations});
-    let answer = connection.expect(200, &Product::request("POST", "/Bulk", &request.to_string()));
+    Product::request("POST", "/Bulk", &request.to_string())
+}
+
+fn bulk(connection: &mut Connection, users: std::ops::Range<usize>) -> Vec<String> {
+    let answer = connection.expect(200, &bulk_request(users));
     let operations = answer["Operations"].as_array().expect("a bulk answer");
     operations
         .iter()
