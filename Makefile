@@ -133,8 +133,8 @@ fuzz: ## Every property test with CASES=20000 cases
 
 .PHONY: bench
 bench: kube ## Measure against the floors; prints a table, writes bench-results/ (BENCH_ARGS=--quick)
-	$(CARGO) bench --locked --bench serve -- $(BENCH_ARGS)
-	$(CARGO) bench --locked --bench operator -- $(BENCH_ARGS)
+	$(CARGO) bench --locked --profile release --bench serve -- $(BENCH_ARGS)
+	$(CARGO) bench --locked --profile release --bench operator -- $(BENCH_ARGS)
 
 .PHONY: advisories
 advisories: $(CARGO_DENY) ## Known vulnerabilities among the dependencies (fetches the advisory database)
