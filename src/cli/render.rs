@@ -17,7 +17,7 @@ use crate::{
         objects::{Located, Object as _},
         validate as checks,
     },
-    controller::{render::render, validate::Settings},
+    controller::{build, render::render, validate::Settings},
     crd::ScimEndpoint,
 };
 
@@ -110,7 +110,7 @@ fn say(findings: &[Finding]) -> io::Result<()> {
 /// Puts the digest of each value of a Secret in its place: a change is seen, and what changed is not. What is no secret
 /// is shown, as `stringData`.
 fn hide(object: &mut Value) {
-    const SHOWN: [&str; 2] = [crate::controller::build::URL_KEY, crate::crd::TOKEN_KEY];
+    const SHOWN: [&str; 3] = [build::URL_KEY, crate::crd::TOKEN_KEY, build::DATABASE_CA_KEY];
     if object["kind"] != "Secret" {
         return;
     }
@@ -119,6 +119,8 @@ fn hide(object: &mut Value) {
     for (key, value) in data.as_object().into_iter().flatten() {
         let bytes = serde_json::from_value::<k8s_openapi::ByteString>(value.clone()).unwrap_or_default().0;
         let text = match String::from_utf8(bytes) {
+            // People make up passwords of databases: by a digest it could be found.
+            Ok(_) if key == build::DATABASE_URL_KEY => "(not shown)".to_owned(),
             // The token is a placeholder: it is made in the cluster.
             Ok(text) if SHOWN.contains(&key.as_str()) => text,
             Ok(text) => format!("(not shown: sha256 {})", sha256_hex(text.as_bytes())),

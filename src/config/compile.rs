@@ -410,7 +410,8 @@ spec:
                 "values": false
               }
             }
-          ]
+          ],
+          "removed": null
         }
         "#);
     }

@@ -273,7 +273,22 @@ mod tests {
         ];
         let told: String = wrong.iter().map(|text| url(text).unwrap_err()).collect();
         assert!(!told.contains("s3cret"), "{told}");
-        insta::assert_snapshot!(told);
+        insta::assert_snapshot!(told, @r#"
+        m.yaml:9:20: error: Secret platform/db: stringData.url: it holds no URL of a database
+          hint: write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, and in the user and the password %40 for @, %2F for / and so on
+        m.yaml:9:20: error: Secret platform/db: stringData.url: it is not the URL of a PostgreSQL database
+          hint: write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, and in the user and the password %40 for @, %2F for / and so on
+        m.yaml:9:20: error: Secret platform/db: stringData.url: it is not the URL of a PostgreSQL database
+          hint: write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, and in the user and the password %40 for @, %2F for / and so on
+        m.yaml:9:20: error: Secret platform/db: stringData.url: the option `port` of the URL has a value that cannot be used
+          hint: write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, and in the user and the password %40 for @, %2F for / and so on
+        m.yaml:9:20: error: Secret platform/db: stringData.url: the URL has a value of sslmode that is not known here
+          hint: remove sslmode: spec.storage.postgres.tls.mode says how connections are protected
+        m.yaml:9:20: error: Secret platform/db: stringData.url: it is not the URL of a PostgreSQL database
+          hint: write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, and in the user and the password %40 for @, %2F for / and so on
+        m.yaml:9:20: error: Secret platform/db: stringData.url: the URL names no user
+          hint: write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, and in the user and the password %40 for @, %2F for / and so on
+        "#);
     }
 
     #[test]
@@ -282,6 +297,15 @@ mod tests {
         let ca = secret("db-ca", "ca.crt", "not a certificate");
         let uri = secret("db", "uri", "postgresql://scim@db/scim");
         let told = [compiled(storage, ""), compiled(storage, &[uri, ca].concat())];
-        insta::assert_snapshot!(told.map(Result::unwrap_err).concat());
+        insta::assert_snapshot!(told.map(Result::unwrap_err).concat(), @r#"
+        m.yaml:4:78: error: ScimEndpoint platform/door: spec.storage.postgres.tls.caSecretRef.name: there is no Secret platform/db-ca
+          hint: add its manifest to the folder
+        m.yaml:4:47: error: ScimEndpoint platform/door: spec.storage.postgres.secretRef.name: there is no Secret platform/db
+          hint: add its manifest to the folder
+        m.yaml:14:23: error: Secret platform/db-ca: stringData["ca.crt"]: the value holds no certificate in PEM
+          hint: put the authority's certificate there, from -----BEGIN CERTIFICATE----- on
+        m.yaml:4:29: error: ScimEndpoint platform/door: spec.storage.postgres.secretRef.key: Secret platform/db (m.yaml:8:18) has no key "url"
+          hint: add the key, or name another with spec.storage.postgres.secretRef.key; its keys are uri
+        "#);
     }
 }

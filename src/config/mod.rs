@@ -55,6 +55,7 @@ pub struct ServerConfig {
     /// `NAMESPACE/NAME` of the tenants that are on their way out and whose data is to be purged now: of several servers
     /// on one database, each may know other tenants, and none purges what it does not know. `None`: every tenant that
     /// is marked for it (`purge_on_removal`) and is not among `tenants`.
+    #[serde(default)]
     pub removed: Option<BTreeSet<String>>,
 }
 

@@ -273,7 +273,9 @@ mod tests {
         let encoded = encode(&config([tenant("identity", "acme")]));
         let head = String::from_utf8(encoded.head).unwrap();
         let digest = sha256_hex(&encoded.shards[&14]);
-        insta::assert_snapshot!(head.replace(&digest, "DIGEST"), @r#"{"format":1,"endpoint":"identity/main","host":"scim.example.com","allowedCidrs":["203.0.113.0/24"],"trustedProxies":["2001:db8::/32"],"shards":{"14":"DIGEST"}}"#);
+        insta::assert_snapshot!(head.replace(&digest, "DIGEST"), @r#"
+        {"format":1,"endpoint":"identity/main","host":"scim.example.com","allowedCidrs":["203.0.113.0/24"],"trustedProxies":["2001:db8::/32"],"removed":["customers/gone"],"shards":{"14":"DIGEST"}}
+        "#);
     }
 
     #[test]

@@ -19,7 +19,7 @@ fn spec() -> Value {
 /// The URL that pods get, and the version in their template.
 async fn deployed(world: &World<'_>) -> Option<(String, String)> {
     let secret = world.find("secrets", "main-scim-database").await?;
-    let url = BASE64_STANDARD.decode(secret["data"]["url"].as_str()?).ok()?;
+    let url = BASE64_STANDARD.decode(secret["data"]["database-url"].as_str()?).ok()?;
     let deployment = world.find("deployments", "main-scim").await?;
     let version = deployment["spec"]["template"]["metadata"]["annotations"][VERSION].as_str()?;
     Some((String::from_utf8(url).ok()?, version.to_owned()))

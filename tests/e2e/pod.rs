@@ -44,13 +44,17 @@ fn tenant(name: &str) -> TenantConfig {
 }
 
 fn config(tenants: impl IntoIterator<Item = TenantConfig>) -> Encoded {
+    config_that_removes(None, tenants)
+}
+
+fn config_that_removes(removed: Option<&[&str]>, tenants: impl IntoIterator<Item = TenantConfig>) -> Encoded {
     let config = ServerConfig {
         endpoint: "identity/main".to_owned(),
         host: None,
         allowed_cidrs: Vec::new(),
         trusted_proxies: Vec::new(),
         tenants: Vec::new(),
-        removed: None,
+        removed: removed.map(|names| names.iter().map(ToString::to_string).collect()),
     };
     encode(&config.with(tenants.into_iter().map(Arc::new).collect()))
 }
@@ -182,6 +186,27 @@ async fn removed_tenant_is_purging_until_its_data_is_gone() {
     let now = runs(&server, &back).await;
     let users: Vec<_> = now["tenants"].as_array().unwrap().iter().map(|tenant| &tenant["users"]).collect();
     assert_eq!(users, [0, 1, 0]);
+}
+
+/// Of pods on one database each may know other tenants: those of an endpoint of its own, or of a moment ago.
+#[tokio::test]
+async fn tenant_that_is_only_unknown_is_not_purged_and_one_that_is_removed_is() {
+    let marked = || TenantConfig { purge_on_removal: true, ..tenant("acme") };
+    let first = config_that_removes(Some(&[]), [marked()]);
+    let mut server = Server::start_pod(|folder| mount(&folder.join("config"), &first), &[]).await;
+    server.wait_until_ready().await;
+    assert_eq!(server.client("acme").post("/Users", &user("ann")).await.status, 201);
+    let folder = server.folder().join("config");
+    for (removed, kept) in [(&[] as &[&str], 1), (&["identity/other"], 1), (&["identity/acme"], 0)] {
+        let without = config_that_removes(Some(removed), [tenant("globex")]);
+        mount(&folder, &without);
+        runs(&server, &without).await;
+        until(&server, "purged", |now| now["purging"] == json!([])).await;
+        let back = config_that_removes(Some(&[]), [marked()]);
+        mount(&folder, &back);
+        let now = runs(&server, &back).await;
+        assert_eq!(now["tenants"][0]["users"], kept, "{removed:?}");
+    }
 }
 
 /// Makes `tls.crt` and `tls.key` for localhost.

@@ -57,6 +57,11 @@ pub(crate) async fn removed_tenant_is_kept_unless_marked(backend: &Backend) {
     store.set_purge_on_removal(&acme.key, true).await.unwrap();
     store.set_purge_on_removal(&acme.key, false).await.unwrap();
     store.set_purge_on_removal(&zeta.key, true).await.unwrap();
+    let others = [acme.key.clone()];
+    assert_eq!(store.purge_removed(&[], Some(&[])).await.unwrap(), [], "nobody is removed");
+    assert_eq!(store.purge_removed(&[], Some(&others)).await.unwrap(), [], "it is not marked");
+    let both = [acme.key.clone(), zeta.key.clone()];
+    assert_eq!(store.purge_removed(&both, Some(&both)).await.unwrap(), [], "it is served");
     assert_eq!(store.purge_removed(&[acme.key.clone(), zeta.key.clone()], None).await.unwrap(), []);
     assert_eq!(store.tenants().await.unwrap(), [acme.key.clone(), zeta.key.clone()]);
     assert_eq!(store.marked_for_purge().await.unwrap(), vec![zeta.key.clone()]);

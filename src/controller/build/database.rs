@@ -17,15 +17,15 @@ use crate::{
     controller::validate::{Postgres, ValidatedEndpoint},
 };
 
-/// The key of the URL.
-pub(super) const URL: &str = "url";
-/// The key of the authorities' certificates.
-pub(super) const CA: &str = "ca.crt";
+/// The key of the URL. Another one than that of a tenant's URL, which is no secret.
+pub const DATABASE_URL_KEY: &str = "database-url";
+/// The key of the authorities' certificates, which are no secret.
+pub const DATABASE_CA_KEY: &str = "ca.crt";
 
 pub(super) fn secret(endpoint: &ValidatedEndpoint, postgres: &Postgres) -> Secret {
     let Database { url, ca, tls: _, connections: _, ports: _ } = &postgres.database;
-    let mut data = BTreeMap::from([(URL.to_owned(), ByteString(url.clone().into_bytes()))]);
-    data.extend(ca.clone().map(|pem| (CA.to_owned(), ByteString(pem))));
+    let mut data = BTreeMap::from([(DATABASE_URL_KEY.to_owned(), ByteString(url.clone().into_bytes()))]);
+    data.extend(ca.clone().map(|pem| (DATABASE_CA_KEY.to_owned(), ByteString(pem))));
     Secret {
         metadata: metadata(endpoint, endpoint.names().database()),
         data: Some(data),
@@ -49,10 +49,17 @@ mod tests {
         let Storage::Postgres(postgres) = &endpoint.storage else { panic!("it is PostgreSQL") };
         let secret = secret(&endpoint, postgres);
         let data = secret.data.as_ref().unwrap();
-        assert_eq!(data["url"].0, b"postgresql://scim:word@db/scim");
+        assert_eq!(data["database-url"].0, b"postgresql://scim:word@db/scim");
         assert!(data["ca.crt"].0.starts_with(b"-----BEGIN CERTIFICATE-----"));
         let mut shown = secret.clone();
         shown.data = None;
-        insta::assert_snapshot!(yaml(&shown), @"");
+        insta::assert_snapshot!(yaml(&shown), @r#"
+        apiVersion: v1
+        kind: Secret
+        metadata:
+          name: door-scim-database
+          namespace: platform
+        type: Opaque
+        "#);
     }
 }

@@ -18,7 +18,10 @@ use k8s_openapi::{
     },
 };
 
-use super::{database, metadata, mounts};
+use super::{
+    database::{DATABASE_CA_KEY, DATABASE_URL_KEY},
+    metadata, mounts,
+};
 use crate::{
     controller::{
         names::DATABASE_VERSION,
@@ -202,10 +205,10 @@ fn arguments(endpoint: &ValidatedEndpoint) -> Vec<String> {
             PostgresTlsMode::Require => "require",
             PostgresTlsMode::Disable => "disable",
         };
-        arguments.push(format!("--database-url-file={}/{}", mounts::DATABASE, database::URL));
+        arguments.push(format!("--database-url-file={}/{}", mounts::DATABASE, DATABASE_URL_KEY));
         arguments.push(format!("--database-tls={tls}"));
         if database.ca.is_some() {
-            arguments.push(format!("--database-ca={}/{}", mounts::DATABASE, database::CA));
+            arguments.push(format!("--database-ca={}/{}", mounts::DATABASE, DATABASE_CA_KEY));
         }
         arguments.push(format!("--database-connections={}", database.connections));
     }
@@ -687,7 +690,148 @@ mod tests {
         let pod = deployment.spec.as_mut().unwrap().template.spec.as_mut().unwrap();
         let volumes = pod.volumes.as_mut().unwrap();
         volumes.retain(|volume| volume.projected.is_none());
-        insta::assert_snapshot!(yaml(&deployment), @"");
+        insta::assert_snapshot!(yaml(&deployment), @r#"
+        apiVersion: apps/v1
+        kind: Deployment
+        metadata:
+          name: door-scim
+          namespace: platform
+        spec:
+          replicas: 3
+          revisionHistoryLimit: 3
+          selector:
+            matchLabels:
+              app.kubernetes.io/component: server
+              scim-operator.io/endpoint: door
+          strategy:
+            rollingUpdate:
+              maxSurge: 1
+              maxUnavailable: 0
+            type: RollingUpdate
+          template:
+            metadata:
+              annotations:
+                scim-operator.io/database-version: "1234"
+              labels:
+                app.kubernetes.io/component: server
+                app.kubernetes.io/instance: door
+                app.kubernetes.io/managed-by: scim-operator
+                app.kubernetes.io/name: scim-operator
+                scim-operator.io/endpoint: door
+            spec:
+              automountServiceAccountToken: false
+              containers:
+              - args:
+                - serve
+                - --config=/etc/scim-operator/config
+                - --config-secret=platform/door-scim-config
+                - --data=/var/lib/scim-operator
+                - --admin=0.0.0.0:9090
+                - --listen=0.0.0.0:8080
+                - --database-url-file=/etc/scim-operator/database/database-url
+                - --database-tls=verify-full
+                - --database-ca=/etc/scim-operator/database/ca.crt
+                - --database-connections=4
+                image: registry.example.com/scim:1
+                lifecycle:
+                  preStop:
+                    sleep:
+                      seconds: 5
+                livenessProbe:
+                  failureThreshold: 3
+                  httpGet:
+                    path: /livez
+                    port: admin
+                  periodSeconds: 10
+                  timeoutSeconds: 5
+                name: server
+                ports:
+                - containerPort: 8080
+                  name: http
+                  protocol: TCP
+                - containerPort: 9090
+                  name: admin
+                  protocol: TCP
+                readinessProbe:
+                  failureThreshold: 2
+                  httpGet:
+                    path: /readyz
+                    port: admin
+                  periodSeconds: 2
+                  timeoutSeconds: 5
+                resources:
+                  requests:
+                    cpu: 100m
+                    memory: 128Mi
+                securityContext:
+                  allowPrivilegeEscalation: false
+                  capabilities:
+                    drop:
+                    - ALL
+                  readOnlyRootFilesystem: true
+                startupProbe:
+                  failureThreshold: 600
+                  httpGet:
+                    path: /livez
+                    port: admin
+                  periodSeconds: 1
+                  timeoutSeconds: 5
+                volumeMounts:
+                - mountPath: /etc/scim-operator/config
+                  name: config
+                  readOnly: true
+                - mountPath: /var/lib/scim-operator
+                  name: data
+                - mountPath: /var/run/secrets/kubernetes.io/serviceaccount
+                  name: token
+                  readOnly: true
+                - mountPath: /etc/scim-operator/database/database-url
+                  name: database
+                  readOnly: true
+                  subPath: database-url
+                - mountPath: /etc/scim-operator/database/ca.crt
+                  name: database
+                  readOnly: true
+                  subPath: ca.crt
+              enableServiceLinks: false
+              securityContext:
+                fsGroup: 65532
+                fsGroupChangePolicy: OnRootMismatch
+                runAsGroup: 65532
+                runAsNonRoot: true
+                runAsUser: 65532
+                seccompProfile:
+                  type: RuntimeDefault
+              serviceAccountName: door-scim
+              terminationGracePeriodSeconds: 40
+              topologySpreadConstraints:
+              - labelSelector:
+                  matchLabels:
+                    app.kubernetes.io/component: server
+                    scim-operator.io/endpoint: door
+                matchLabelKeys:
+                - pod-template-hash
+                maxSkew: 1
+                topologyKey: kubernetes.io/hostname
+                whenUnsatisfiable: ScheduleAnyway
+              - labelSelector:
+                  matchLabels:
+                    app.kubernetes.io/component: server
+                    scim-operator.io/endpoint: door
+                matchLabelKeys:
+                - pod-template-hash
+                maxSkew: 1
+                topologyKey: topology.kubernetes.io/zone
+                whenUnsatisfiable: ScheduleAnyway
+              volumes:
+              - emptyDir:
+                  sizeLimit: 64Mi
+                name: data
+              - name: database
+                secret:
+                  defaultMode: 288
+                  secretName: door-scim-database
+        "#);
     }
 
     #[test]

@@ -30,6 +30,7 @@ use serde_json::Value;
 pub use self::{
     config::config_secrets,
     credentials::{NewCredentials, URL_KEY, credentials},
+    database::{DATABASE_CA_KEY, DATABASE_URL_KEY},
     deployment::ADMIN_PORT,
 };
 
@@ -184,7 +185,18 @@ mod tests {
         let objects = objects(&endpoint).0;
         let names: Vec<_> =
             objects.iter().map(|object| format!("{} {}", object.kind(), object.name())).collect();
-        insta::assert_snapshot!(names.join("\n"), @"");
+        insta::assert_snapshot!(names.join("\n"), @r#"
+        ServiceAccount door-scim
+        Role door-scim
+        RoleBinding door-scim
+        Secret door-scim-database
+        NetworkPolicy door-scim
+        Secret door-scim-config
+        Deployment door-scim
+        HorizontalPodAutoscaler door-scim
+        PodDisruptionBudget door-scim
+        Service door-scim
+        "#);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use super::database;
+use super::database::{DATABASE_CA_KEY, DATABASE_URL_KEY};
 
 use crate::{
     config::shards::{HEAD_KEY, SHARD_KEY, SHARDS, shard_file},
@@ -45,7 +45,7 @@ pub(super) fn mounts(endpoint: &ValidatedEndpoint) -> Vec<VolumeMount> {
     }
     if let Storage::Postgres(postgres) = &endpoint.storage {
         // By file: such a mount stays as it was when the pod began, whatever becomes of the Secret.
-        let files = [Some(database::URL), postgres.database.ca.as_ref().map(|_| database::CA)];
+        let files = [Some(DATABASE_URL_KEY), postgres.database.ca.as_ref().map(|_| DATABASE_CA_KEY)];
         mounts.extend(files.into_iter().flatten().map(|file| VolumeMount {
             sub_path: Some(file.to_owned()),
             ..mount("database", &format!("{DATABASE}/{file}"), true)
