@@ -203,6 +203,28 @@ fn render_shows_no_secret_unless_asked() {
     }
 }
 
+/// People make up the passwords of databases: not even a digest of one is shown.
+#[test]
+fn example_with_postgres_is_valid_and_render_shows_its_pods_and_not_its_password() {
+    let clean = validate_command(&["examples/postgres"]);
+    assert_eq!((clean.status.code(), clean.stdout.as_slice()), (Some(0), b"".as_slice()));
+    let text = String::from_utf8(command("render", &["examples/postgres"]).stdout).unwrap();
+    for part in
+        ["database-url: (not shown)\n", "replicas: 3", "--database-tls=verify-full", "emptyDir", "port: 5432"]
+    {
+        assert!(text.contains(part), "there is no {part:?} in {text}");
+    }
+    assert!(!text.contains("change-me") && !text.contains("PersistentVolumeClaim"), "{text}");
+    // As in Git, where the Secret is not.
+    let alone = command("render", &["examples/postgres/endpoint.yaml"]);
+    assert_eq!(alone.status.code(), Some(0), "{}", String::from_utf8_lossy(&alone.stderr));
+    let alone = String::from_utf8(alone.stdout).unwrap();
+    assert!(alone.contains("database-url: (not shown)"), "{alone}");
+    let authority = command("render", &["tests/manifests/good/storage-postgres-everything.yaml"]);
+    let authority = String::from_utf8(authority.stdout).unwrap();
+    assert!(authority.contains("--database-ca="), "{authority}");
+}
+
 #[test]
 fn render_makes_placeholders_of_what_the_operator_makes_and_of_secrets_that_are_elsewhere() {
     let output = command("render", &["tests/manifests/good/oauth2.yaml"]);

@@ -26,7 +26,7 @@ pub async fn until_there(
     scim: &TcpListener,
     admin: &TcpListener,
 ) -> Result<(), StoreError> {
-    let reason = Arc::new(Mutex::new("the store was not asked yet".to_owned()));
+    let reason = Arc::new(Mutex::new(String::new()));
     let asking = async {
         loop {
             match store.ping().await {
@@ -93,6 +93,9 @@ fn on_scim(_: &str, _: &str) -> Response<Full<Bytes>> {
 fn on_admin(path: &str, reason: &str) -> Response<Full<Bytes>> {
     let (status, body) = match path {
         "/livez" => (StatusCode::OK, "ok\n".to_owned()),
+        _ if reason.is_empty() => {
+            (StatusCode::SERVICE_UNAVAILABLE, "not ready: the store has not answered yet\n".to_owned())
+        }
         _ => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: the store is unavailable: {reason}\n")),
     };
     let mut response = Response::new(Full::new(Bytes::from(body)));

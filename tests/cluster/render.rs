@@ -23,6 +23,7 @@ async fn rendered_objects_api_server_takes_every_one() {
         .collect();
     // With tenants, and so with routes.
     folders.push(root.join("examples/cluster"));
+    folders.push(root.join("examples/postgres"));
     folders.sort();
     for path in &folders {
         let rendered = Command::new(env!("CARGO_BIN_EXE_scim-operator"))

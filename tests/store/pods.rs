@@ -226,6 +226,34 @@ async fn killed_database_keeps_what_was_acknowledged_and_is_used_when_it_is_back
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn password_that_was_changed_fails_nothing_while_a_connection_is_there() {
+    let starting = tokio::task::spawn_blocking(|| {
+        Postgres::prepared(false, |data| {
+            let file = data.join("pg_hba.conf");
+            let rules = std::fs::read_to_string(&file).unwrap();
+            std::fs::write(&file, format!("host all rotated 127.0.0.1/32 scram-sha-256\n{rules}")).unwrap();
+            Vec::new()
+        })
+    });
+    let server = starting.await.unwrap();
+    let admin = server.url("postgres");
+    sql(&admin, "CREATE ROLE rotated LOGIN PASSWORD 'one'").await;
+    sql(&admin, "CREATE DATABASE rotated OWNER rotated").await;
+    let url = |password: &str| format!("postgresql://rotated:{password}@127.0.0.1:{}/rotated", server.port);
+    let acme = acme(PostgresStore::new(settings(url("one"))).unwrap());
+    let ann = acme.named("ann").await;
+    sql(&admin, "ALTER ROLE rotated PASSWORD 'two'").await;
+    // More at once than there are connections.
+    let found = futures::future::join_all((0..8).map(|_| acme.find_users(""))).await;
+    assert!(found.iter().all(|users| *users == [ann.clone()]), "{found:?}");
+    let other = PostgresStore::new(settings(url("one"))).unwrap();
+    let reason = other.ping().await.unwrap_err().to_string();
+    assert!(reason.contains("password authentication failed"), "{reason}");
+    acme.store.close().await;
+    tokio::task::spawn_blocking(move || drop(server)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn server_that_starts_before_its_database_serves_when_that_is_there() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("url");

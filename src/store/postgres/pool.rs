@@ -198,6 +198,15 @@ impl Pool {
                     }
                     tokio::time::sleep(LOOK).await;
                 }
+                Ok(Err(Refused::Denied(reason))) => {
+                    // The password was changed: connections that are there outlive that, and serve until this
+                    // server is told the new one.
+                    let ours = self.0.settings.max_size.max(1) - self.0.permits.available_permits();
+                    if ours <= 1 || Instant::now() + LOOK * 5 >= patience {
+                        return Err(Failure::Unavailable(reason));
+                    }
+                    tokio::time::sleep(LOOK * 5).await;
+                }
                 Ok(Err(Refused::Failed(failure))) => return Err(failure),
                 Err(_) => return Err(Failure::Unavailable("connecting to the database timed out".into())),
             }
@@ -226,6 +235,8 @@ impl Pool {
 enum Refused {
     /// The server has given all it has.
     Full(String),
+    /// The server does not let us in.
+    Denied(String),
     Failed(Failure),
 }
 
@@ -234,6 +245,7 @@ impl From<tokio_postgres::Error> for Refused {
         let text = format!("cannot connect to the database: {}", reason(&error));
         match error.code().map(SqlState::code) {
             Some("53300") => Self::Full(text),
+            Some("28000" | "28P01") => Self::Denied(text),
             // Not `Lost`: nothing was there to be lost, and trying again at once would not help.
             _ => Self::Failed(Failure::Unavailable(text)),
         }

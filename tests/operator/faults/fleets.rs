@@ -100,8 +100,12 @@ async fn fleet_whose_database_secret_breaks_serves_on_and_says_why_until_it_is_r
     assert!(said.contains("database"), "{said}");
     // A URL like any other, and the password is wrong: the next pod is not ready, and says why.
     scene.apply_value(database.secret("another-password")).await;
-    let said = scene.condition(("ScimEndpoint", "main"), "Reconciling", "True", "DatabaseUnavailable").await;
-    assert!(said.contains("password authentication failed"), "{said}");
+    until("it is said why the next pod is not ready", async || {
+        let endpoint = ("ScimEndpoint", "main");
+        let said = scene.condition(endpoint, "Reconciling", "True", "DatabaseUnavailable").await;
+        if said.contains("password authentication failed") { Ok(()) } else { Err(said) }
+    })
+    .await;
     let now = scene.server_pod_names().await;
     assert!(before.iter().all(|pod| now.contains(pod)), "{before:?} {now:?}");
     // Rotated at last: those that serve have connections, the next ones the new password.
