@@ -30,8 +30,9 @@ async fn api_server_stopped_fails_no_request_and_the_controller_recovers(scene: 
     seen.nothing_failed();
 
     // A container that is killed meanwhile is started again by its node, from the configuration that is mounted.
+    let node = pod["spec"]["nodeName"].as_str().unwrap_or_default();
     Cluster::on_node(
-        "node1",
+        node,
         &["ctr", "--namespace", "k8s.io", "tasks", "kill", "--signal", "SIGKILL", &container],
     )
     .await;

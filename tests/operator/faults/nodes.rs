@@ -37,10 +37,7 @@ async fn one_of_two_nodes_drained_under_load_fails_no_request(scene: Scene) {
 
 async fn node_drained_moves_controller_and_server_and_loses_nothing_that_was_acknowledged(scene: Scene) {
     Cluster::add_node(&scene).await;
-    // With SQLite the pod must be on the node that goes.
-    scene.cluster.kubectl(&["cordon", "node2"]).await;
     let tenant = served(&scene).await;
-    scene.cluster.kubectl(&["uncordon", "node2"]).await;
     let load = scene.load(&tenant);
     let drain = ["drain", "node1", "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=90s"];
     scene.cluster.kubectl(&drain).await;
