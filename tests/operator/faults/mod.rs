@@ -12,8 +12,7 @@ mod webhook;
 use crate::Scenario;
 use crate::support::{Scene, Tenant};
 
-/// All rows. The second node comes late, as almost everything else runs on one; the API server's failure last, as
-/// the scheduler and others take their time to look for it again.
+/// All rows. The second node comes last, as everything else runs on one.
 pub(crate) fn all() -> Vec<Scenario> {
     [
         latency::all(),
@@ -22,8 +21,8 @@ pub(crate) fn all() -> Vec<Scenario> {
         webhook::all(),
         rollouts::all(),
         fleets::all(),
-        nodes::all(),
         api_server::all(),
+        nodes::all(),
     ]
     .concat()
 }
