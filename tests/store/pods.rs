@@ -8,7 +8,7 @@ use std::time::Duration;
 use scim_operator::scim::resource::Load;
 use scim_operator::store::audit::From;
 use scim_operator::store::postgres::{PostgresStore, Settings, Url};
-use scim_operator::store::{Outcome, StoreError};
+use scim_operator::store::{Outcome, Store as _, StoreError};
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinSet;

@@ -67,7 +67,9 @@ impl Setup {
                 .to_owned();
         endpoint.push_str(if self.endpoint.is_empty() { "  {}\n" } else { self.endpoint });
         fs::write(folder.join("endpoint.yaml"), endpoint).expect("the folder is writable");
-        fs::write(folder.join("more.yaml"), &self.more).expect("the folder is writable");
+        if !self.more.is_empty() {
+            fs::write(folder.join("more.yaml"), &self.more).expect("the folder is writable");
+        }
         for tenant in &self.tenants {
             fs::write(folder.join(format!("tenant-{}.yaml", tenant.name)), tenant.yaml())
                 .expect("the folder is writable");
