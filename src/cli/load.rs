@@ -28,9 +28,10 @@ use super::Exit;
 /// arguments, or no SCIM server, token or empty tenant; 3 nothing is known to be lost, but requests were refused or given
 /// up, or not everything could be compared.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
-    /// Base URL of a tenant, https://HOST/TENANT/scim/v2; several for several tenants. With --tenants, {n} in it is 1, 2, …
+    /// Base URL of a tenant, that is `https://HOST/TENANT/scim/v2`; several for several tenants. With --tenants, {n} in it is 1, 2, …
     #[arg(value_name = "URL", required_unless_present = "targets")]
     urls: Vec<String>,
     /// File that holds the bearer token; one for all URLs, or one for each in their order. With --tenants, {n} as in the URL
@@ -39,7 +40,7 @@ pub struct Args {
     /// Environment variable that holds the bearer token; as --token-file
     #[arg(long, value_name = "VARIABLE", conflicts_with = "token_file")]
     token_env: Vec<String>,
-    /// File with a tenant in each line: its URL, a blank, and file:PATH, env:VARIABLE or token:TOKEN
+    /// File with a tenant in each line: its URL, a blank, and `file:PATH`, `env:VARIABLE` or `token:TOKEN`
     #[arg(long, value_name = "FILE", conflicts_with_all = ["urls", "token_file", "token_env", "tenants"])]
     targets: Option<PathBuf>,
     /// How many tenants the one URL with {n} names
@@ -249,11 +250,9 @@ fn targets(args: &Args) -> anyhow::Result<Vec<Target>> {
                     "--tenants needs {{n}} in the URL, as in https://HOST/t{{n}}/scim/v2: each tenant has a URL of its own"
                 );
             }
-            let numbered =
-                |text: &String| (1..=tenants).map(|n| text.replace("{n}", &n.to_string())).collect();
-            urls = numbered(url);
-            files = files.first().map(numbered).unwrap_or_default();
-            variables = variables.first().map(numbered).unwrap_or_default();
+            urls = numbered(url, tenants);
+            files = files.first().map(|file| numbered(file, tenants)).unwrap_or_default();
+            variables = variables.first().map(|name| numbered(name, tenants)).unwrap_or_default();
         }
         None if is_template => bail!("how many tenants are {{n}}? Say --tenants N"),
         None => {}
@@ -272,6 +271,11 @@ fn targets(args: &Args) -> anyhow::Result<Vec<Target>> {
     }
     let tokens = sources.iter().map(Source::read).collect::<anyhow::Result<Vec<_>>>()?;
     urls.iter().zip(tokens.iter().cycle()).map(|(url, token)| Ok(Target::new(url, token)?)).collect()
+}
+
+/// The texts in which `{n}` is 1, 2, ….
+fn numbered(text: &str, tenants: u32) -> Vec<String> {
+    (1..=tenants).map(|n| text.replace("{n}", &n.to_string())).collect()
 }
 
 /// Where a token is.

@@ -281,7 +281,13 @@ fn compare_groups(
     let mut seen = HashSet::new();
     for resource in &there.groups {
         let found = by_id.get(id(resource).as_str()).copied();
-        let Some(group) = found.or_else(|| population.group_of(&name(resource))) else { continue };
+        // A group that an earlier run renamed is not this run's.
+        let by_name = || {
+            let group = population.group_of(&name(resource))?;
+            let revision = model.groups[group as usize].state.latest().unwrap_or(0);
+            (population.group_name(group, revision) == name(resource)).then_some(group)
+        };
+        let Some(group) = found.or_else(by_name) else { continue };
         if seen.insert(id(resource)) {
             copies.entry(group).or_default().push(resource);
         }

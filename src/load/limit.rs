@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::recorder::Percentiles;
 use super::run::Run;
+use super::transport::Transport;
 
 /// What counts as keeping up.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -56,7 +57,11 @@ const CLOSE: f64 = 1.05;
 const MOST_STEPS: usize = 30;
 
 /// Doubles the rate until the server does not keep up, and then halves the distance.
-pub(super) async fn find(run: &mut Run<'_>, settings: &LimitSettings, until: Instant) -> Limit {
+pub(super) async fn find<T: Transport + 'static>(
+    run: &mut Run<'_, T>,
+    settings: &LimitSettings,
+    until: Instant,
+) -> Limit {
     let mut limit = Limit { rate: None, above: None, steps: Vec::new() };
     let mut rate = settings.first;
     while limit.steps.len() < MOST_STEPS && Instant::now() + settings.step <= until {
@@ -84,7 +89,12 @@ pub(super) async fn find(run: &mut Run<'_>, settings: &LimitSettings, until: Ins
     limit
 }
 
-async fn attempt(run: &mut Run<'_>, settings: &LimitSettings, rate: f64, number: usize) -> LimitStep {
+async fn attempt<T: Transport + 'static>(
+    run: &mut Run<'_, T>,
+    settings: &LimitSettings,
+    rate: f64,
+    number: usize,
+) -> LimitStep {
     let began = Instant::now();
     run.begin(&format!("limit {}: {rate:.0}/s", number + 1), true, Some(rate));
     run.shared.stop.set(Some(began + settings.step));

@@ -94,7 +94,7 @@ impl<T: Clone + PartialEq> Possible<T> {
     }
 
     /// It was seen to be this, when nothing that changes it was under way.
-    pub fn seen(&mut self, state: T) {
+    pub fn seen(&mut self, state: &T) {
         self.acknowledged(|_| state.clone());
         if let Some(open) = &mut self.open {
             open.others.clear();
@@ -116,10 +116,9 @@ impl<T: Clone + PartialEq> Possible<T> {
             return Agreement::Same;
         }
         match &self.open {
-            None => Agreement::Different,
             Some(open) if open.anything || open.others.iter().any(&is) => Agreement::Open,
             Some(open) if open.late.iter().any(&is) => Agreement::Late,
-            Some(_) => Agreement::Different,
+            _ => Agreement::Different,
         }
     }
 }
@@ -167,6 +166,7 @@ impl Group {
     }
 
     /// Whether the user is a member, by the last acknowledgement.
+    #[must_use]
     pub fn has(&self, user: u32) -> bool {
         self.members.get(&user).is_some_and(|member| *member.latest())
     }

@@ -165,7 +165,7 @@ impl Population {
     }
 
     fn pick(&self, of: u64, user: u32) -> u64 {
-        Random::new(self.seed, of << 32 | u64::from(user)).next()
+        Random::new(self.seed, of << 32 | u64::from(user)).number()
     }
 
     /// The given name, which never changes.

@@ -70,7 +70,7 @@ pub enum Refusal {
 /// What a server says of itself, RFC 7643 section 5.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "the names are the RFC's")]
+#[expect(missing_docs, clippy::struct_excessive_bools, reason = "they are the RFC's")]
 pub struct ServiceProvider {
     pub url: String,
     pub patch: bool,
@@ -83,7 +83,7 @@ pub struct ServiceProvider {
 }
 
 impl<T: Transport> Session<T> {
-    /// Reads the ServiceProviderConfig, and looks whether the tenant is empty or ours.
+    /// Reads the `ServiceProviderConfig`, and looks whether the tenant is empty or ours.
     pub async fn inspect(
         &mut self,
         tenant: usize,

@@ -76,7 +76,7 @@ pub enum Job {
 pub enum Profile {
     /// Okta: imports by pages, provisions users and pushes groups, then updates by PUT and deactivates, round after round
     Okta,
-    /// Microsoft Entra ID: an initial cycle, then incremental cycles of PATCHes, 40 minutes apart (see --compress)
+    /// Microsoft Entra ID: an initial cycle, then incremental cycles of changes, 40 minutes apart (see --compress)
     Entra,
     /// A directory that is there already, under a steady mix of three quarters reads and one quarter changes
     Steady,
@@ -119,7 +119,7 @@ impl Profile {
                 tries: 6,
                 first: Duration::from_secs(1).min(cap),
                 cap,
-                throttled: Some(compressed(Duration::from_secs(300))),
+                throttled: Some(compressed(Duration::from_mins(5))),
             },
             Self::Entra => {
                 RetryPolicy { tries: 5, first: Duration::from_secs(1).min(cap), cap, throttled: None }
@@ -154,7 +154,7 @@ impl Profile {
             ],
             Self::Entra => {
                 let mut random = Random::new(shared.population.users.into(), 5);
-                let name = format!("{:016x}{:016x}", random.next(), random.next());
+                let name = format!("{:016x}{:016x}", random.number(), random.number());
                 let test = (0..tenants).map(move |tenant| (tenant, Job::FindNobody(name.clone())));
                 vec![
                     Phase::new("test connection", Box::new(test)),
@@ -335,20 +335,19 @@ impl Stream {
         self.revision = self.revision.wrapping_add(1);
         let title = UserChange { title: Some(self.revision), ..UserChange::default() };
         let job = match dice {
-            ..550 => Job::GetUser(user),
-            ..750 => Job::FindUser(user),
-            ..850 => Job::UpdateUser(user, title),
-            ..880 => {
+            550..750 => Job::FindUser(user),
+            750..850 => Job::UpdateUser(user, title),
+            850..880 => {
                 let active = model.record_of(user).is_none_or(|record| !record.active);
                 Job::UpdateUser(user, UserChange { active: Some(active), ..UserChange::default() })
             }
-            ..920 => Job::ReplaceUser(user, UserChange { family: Some(self.revision), ..title }),
-            ..985 if groups > 0 => {
+            880..920 => Job::ReplaceUser(user, UserChange { family: Some(self.revision), ..title }),
+            920..985 if groups > 0 => {
                 let is_member = model.groups[group as usize].has(user);
                 let (add, remove) = if is_member { (vec![], vec![user]) } else { (vec![user], vec![]) };
                 Job::ChangeMembers { group, add, remove }
             }
-            ..985 => Job::GetUser(user),
+            ..550 | 920..985 => Job::GetUser(user),
             _ => Job::DeleteUser(user),
         };
         (tenant, job)

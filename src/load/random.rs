@@ -9,12 +9,12 @@ impl Random {
     #[must_use]
     pub fn new(seed: u64, label: u64) -> Self {
         let mut random = Self(seed ^ mix(label.wrapping_add(0x9E37_79B9_7F4A_7C15)));
-        random.next();
+        random.number();
         random
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         mix(self.0)
     }
@@ -22,7 +22,7 @@ impl Random {
     /// A number below `bound`; 0 when `bound` is 0.
     pub fn below(&mut self, bound: u64) -> u64 {
         // The bias is below 2^-32 for every bound that occurs here.
-        u64::try_from((u128::from(self.next()) * u128::from(bound)) >> 64).unwrap_or_default()
+        u64::try_from((u128::from(self.number()) * u128::from(bound)) >> 64).unwrap_or_default()
     }
 
     /// An index below `bound`.
@@ -32,7 +32,7 @@ impl Random {
 
     /// A number from 0 up to, and without, 1.
     pub fn unit(&mut self) -> f64 {
-        f64::from(u32::try_from(self.next() >> 32).unwrap_or_default()) / 4_294_967_296.0
+        f64::from(u32::try_from(self.number() >> 32).unwrap_or_default()) / 4_294_967_296.0
     }
 }
 

@@ -137,8 +137,8 @@ impl Answer {
             Some(detail) => detail.to_owned(),
             None => String::from_utf8_lossy(&self.body).into_owned(),
         };
-        let short: String = text.chars().take(200).collect();
-        short.escape_debug().to_string()
+        // A server's words do not speak to the terminal.
+        text.chars().filter(|c| !c.is_control()).take(200).collect()
     }
 }
 

@@ -23,7 +23,7 @@ use super::retry::RetryPolicy;
 use super::session::{Session, Shared};
 use super::speech::Speech;
 use super::target::Target;
-use super::transport::{CertificateError, Lane, Network};
+use super::transport::{CertificateError, Network, Transport};
 
 /// What to do.
 #[derive(Debug, Clone)]
@@ -122,13 +122,9 @@ pub struct Outcome {
 pub async fn run(settings: &Settings, progress: &Progress) -> Result<Outcome, RunError> {
     let start = Instant::now();
     let network = Network::new(&settings.targets, settings.ca.as_deref(), settings.timeout)?;
-    let shared = Rc::new(shared(settings, start));
-    let workers = settings.concurrency.max(1);
-    let mut run = Run { settings, progress, shared: Rc::clone(&shared), sessions: Vec::new() };
-    for worker in 0..workers {
-        let random = Random::new(settings.seed, 8 << 32 | worker as u64);
-        run.sessions.push(Session::new(Rc::clone(&shared), network.lane(), random));
-    }
+    let lanes = (0..settings.concurrency.max(1)).map(|_| network.lane()).collect();
+    let mut run = Run::new(settings, progress, lanes, start);
+    let shared = Rc::clone(&run.shared);
     let ticker = tokio::task::spawn_local(progress.clone().watch(Rc::clone(&shared)));
     let signal = tokio::task::spawn_local(interrupt(Rc::clone(&shared)));
     let result = run.all(start).await;
@@ -170,15 +166,25 @@ fn shared(settings: &Settings, start: Instant) -> Shared {
 }
 
 /// A run under way.
-pub(super) struct Run<'a> {
+pub(super) struct Run<'a, T> {
     pub(super) settings: &'a Settings,
     pub(super) progress: &'a Progress,
     pub(super) shared: Rc<Shared>,
-    sessions: Vec<Session<Lane>>,
+    pub(super) sessions: Vec<Session<T>>,
 }
 
-impl Run<'_> {
-    async fn all(&mut self, start: Instant) -> Result<Outcome, RunError> {
+impl<'a, T: Transport + 'static> Run<'a, T> {
+    /// With these connections, one for each worker.
+    pub(super) fn new(settings: &'a Settings, progress: &'a Progress, lanes: Vec<T>, start: Instant) -> Self {
+        let shared = Rc::new(shared(settings, start));
+        let session = |(worker, lane): (u64, T)| {
+            Session::new(Rc::clone(&shared), lane, Random::new(settings.seed, 8 << 32 | worker))
+        };
+        let sessions = (0..).zip(lanes).map(session).collect();
+        Self { settings, progress, shared, sessions }
+    }
+
+    pub(super) async fn all(&mut self, start: Instant) -> Result<Outcome, RunError> {
         let settings = self.settings;
         let providers = self.inspect().await?;
         let mut limit = None;
@@ -261,7 +267,7 @@ impl Run<'_> {
     }
 
     /// Everything that the profile does. Whether it was cut short.
-    async fn load(&mut self, limit: &mut Option<Limit>) -> bool {
+    pub(super) async fn load(&mut self, limit: &mut Option<Limit>) -> bool {
         let (settings, shared) = (self.settings, Rc::clone(&self.shared));
         let mut short = false;
         if settings.profile.needs_directory() || settings.find_limit.is_some() {
@@ -286,7 +292,7 @@ impl Run<'_> {
             self.begin("steady", true, settings.rate);
             self.stream(0).await;
         }
-        let cycle = Duration::from_secs(40 * 60).div_f64(settings.compress.max(1.0));
+        let cycle = Duration::from_mins(40).div_f64(settings.compress.max(1.0));
         for round in 1..u16::MAX {
             let began = Instant::now();
             let phases = settings.profile.round(&shared, settings.seed, round);
@@ -351,7 +357,7 @@ impl Run<'_> {
     async fn fan_out<I: 'static, R: 'static>(
         &mut self,
         items: impl Iterator<Item = I> + 'static,
-        work: impl AsyncFn(&mut Session<Lane>, I) -> R + 'static,
+        work: impl AsyncFn(&mut Session<T>, I) -> R + 'static,
     ) -> Vec<R> {
         let items = Rc::new(RefCell::new(items.enumerate()));
         let work = Rc::new(work);
@@ -387,7 +393,7 @@ impl Run<'_> {
     }
 
     /// From now on there is no rate and no end, and more patience.
-    fn patient(&self) {
+    pub(super) fn patient(&self) {
         let resources = u64::from(self.settings.users) + u64::from(self.settings.groups);
         self.shared.stop.set(None);
         self.shared.budget.set(10_000 + resources * self.settings.targets.len() as u64 * 40);
@@ -402,7 +408,7 @@ impl Run<'_> {
     }
 
     /// Reads everything of every tenant; none where that was not possible.
-    async fn read_back(&mut self) -> Vec<Option<ReadBack>> {
+    pub(super) async fn read_back(&mut self) -> Vec<Option<ReadBack>> {
         self.begin("read back", false, None);
         let tenants = 0..self.settings.targets.len();
         let lists = self
@@ -454,7 +460,7 @@ impl Run<'_> {
             ours.extend(ids);
             ours.sort_unstable();
         }
-        let read = async move |session: &mut Session<Lane>,
+        let read = async move |session: &mut Session<T>,
                                (path, operation, id): (&'static str, Operation, String)| {
             let request = Request::get(operation, format!("/{path}/{}", segment(&id)));
             match session.call(tenant, &request, &[404]).await {
@@ -480,7 +486,7 @@ impl Run<'_> {
         Some(there)
     }
 
-    fn compare(&self, tenant: usize, there: Option<&ReadBack>) -> Comparison {
+    pub(super) fn compare(&self, tenant: usize, there: Option<&ReadBack>) -> Comparison {
         let shared = &self.shared;
         let Some(there) = there else { return Comparison::default() };
         let (model, not_kept) = (shared.models[tenant].borrow(), shared.not_kept[tenant].borrow());

@@ -184,7 +184,7 @@ impl Speech {
                     .collect()
             }
         };
-        patch(Operation::PatchUser, format!("/Users/{}", segment(id)), operations)
+        patch(Operation::PatchUser, format!("/Users/{}", segment(id)), &operations)
     }
 
     /// A user gone.
@@ -219,7 +219,7 @@ impl Speech {
             Self::Okta => json!({"op": "replace", "value": {"id": id, "displayName": name}}),
             Self::Entra => json!({"op": "Replace", "path": "displayName", "value": name}),
         };
-        patch(Operation::PatchGroup, format!("/Groups/{}", segment(id)), vec![operation])
+        patch(Operation::PatchGroup, format!("/Groups/{}", segment(id)), &[operation])
     }
 
     /// Members more and fewer, by id and `userName`.
@@ -252,7 +252,7 @@ impl Speech {
             let op = if self == Self::Entra { "Add" } else { "add" };
             operations.push(json!({"op": op, "path": "members", "value": value}));
         }
-        patch(Operation::PatchMembers, format!("/Groups/{}", segment(id)), operations)
+        patch(Operation::PatchMembers, format!("/Groups/{}", segment(id)), &operations)
     }
 
     /// A group gone.
@@ -278,7 +278,7 @@ fn standard_user(population: &Population, tenant: usize, user: u32, record: User
     })
 }
 
-fn patch(operation: Operation, path: String, operations: Vec<Value>) -> Request {
+fn patch(operation: Operation, path: String, operations: &[Value]) -> Request {
     let body = json!({"schemas": [PATCH], "Operations": operations});
     Request::with(operation, Method::PATCH, path, &body)
 }

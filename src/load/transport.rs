@@ -58,9 +58,10 @@ pub struct CertificateError {
 impl Network {
     /// Reads certificates, and connects to nobody yet. `ca`: a PEM file in place of the system's authorities.
     pub fn new(targets: &[Target], ca: Option<&Path>, timeout: Duration) -> Result<Self, CertificateError> {
-        let tls = match targets.iter().any(|target| target.origin.tls) {
-            true => Some(TlsConnector::from(Arc::new(tls(ca)?))),
-            false => None,
+        let tls = if targets.iter().any(|target| target.origin.tls) {
+            Some(TlsConnector::from(Arc::new(tls(ca)?)))
+        } else {
+            None
         };
         let tenants = targets
             .iter()
@@ -144,10 +145,10 @@ impl Transport for Lane {
         let body = Full::new(request.body.clone().unwrap_or_default());
         let built = builder.body(body).map_err(|error| Failure::Connect(error.to_string()))?;
         let exchange = async {
-            let response = sender.send_request(built).await.map_err(|error| match error.is_canceled() {
-                // hyper says so when it has not begun to write the request.
-                true => Failure::Connect(error.to_string()),
-                false => Failure::Cut(causes(&error)),
+            let response = sender.send_request(built).await.map_err(|error| {
+                // hyper says that it is cancelled when it has not begun to write the request.
+                let why = causes(&error);
+                if error.is_canceled() { Failure::Connect(why) } else { Failure::Cut(why) }
             })?;
             let (head, mut body) = response.into_parts();
             let mut bytes = BytesMut::new();

@@ -163,10 +163,7 @@ fn number(value: f64) -> String {
     } else {
         format!("{value:.3}")
     };
-    match text.contains('.') {
-        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
-        false => text,
-    }
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
 /// Text in HTML.

@@ -100,7 +100,7 @@ impl<T: Transport> Session<T> {
             entry.id = Some(id.clone());
             let was_ours = entry.uncertain_creations > 0;
             let revision = entry.state.latest().unwrap_or(0);
-            entry.state.seen(Some(revision));
+            entry.state.seen(&Some(revision));
             was_ours
         };
         if was_ours {

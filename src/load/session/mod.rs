@@ -95,12 +95,6 @@ impl<T: Transport> Session<T> {
         Self { shared, transport, random }
     }
 
-    /// Its connections.
-    #[cfg(test)]
-    pub fn into_transport(self) -> T {
-        self.transport
-    }
-
     /// Does one job in one tenant.
     pub async fn perform(&mut self, tenant: usize, job: Job) {
         match job {
@@ -216,19 +210,17 @@ impl<T: Transport> Session<T> {
             Err(failure) => doubt |= request.is_write() && failure.was_sent(),
         }
         let wait = shared.policy.get().wait(tried, &outcome, &mut self.random);
-        match wait.filter(|_| shared.may_retry() && shared.budget.get() > 0) {
-            Some(wait) => Step::Again { wait, doubt },
-            None => {
-                let mut recorder = shared.recorder.borrow_mut();
-                recorder.given_up += 1;
-                let (status, detail) = match &outcome {
-                    Ok(answer) => (answer.status, answer.detail()),
-                    Err(failure) => (0, failure.to_string()),
-                };
-                recorder.refused(request.operation, status, || detail);
-                Step::Done(Verdict::GivenUp { doubt })
-            }
+        if let Some(wait) = wait.filter(|_| shared.may_retry() && shared.budget.get() > 0) {
+            return Step::Again { wait, doubt };
         }
+        let mut recorder = shared.recorder.borrow_mut();
+        recorder.given_up += 1;
+        let (status, detail) = match &outcome {
+            Ok(answer) => (answer.status, answer.detail()),
+            Err(failure) => (0, failure.to_string()),
+        };
+        recorder.refused(request.operation, status, || detail);
+        Step::Done(Verdict::GivenUp { doubt })
     }
 
     /// Sends once, and measures.

@@ -139,7 +139,7 @@ impl<T: Transport> Session<T> {
                 &shared.not_kept[tenant].borrow(),
             );
             if same.is_empty() {
-                entry.state.seen(Some(record));
+                entry.state.seen(&Some(record));
             } else {
                 entry.state.unknown(Some(UserRecord::NEW));
             }
@@ -190,7 +190,7 @@ impl<T: Transport> Session<T> {
         self.settle_user(tenant, user, &verdict, |_| Some(after));
     }
 
-    /// PATCHes some attributes.
+    /// Changes some attributes by PATCH.
     async fn write_user(&mut self, tenant: usize, user: u32, change: UserChange) {
         let shared = Rc::clone(&self.shared);
         let Some(id) = self.user_id(tenant, user) else { return };
@@ -200,7 +200,7 @@ impl<T: Transport> Session<T> {
         if change.family.is_some() && change.title.is_some() && change.active.is_some() {
             // All that can be changed was: whatever it was before, it is known now.
             if let (Verdict::Accepted(_), Some(record)) = (&verdict, Some(change.apply(UserRecord::NEW))) {
-                shared.models[tenant].borrow_mut().user(user).state.seen(Some(record));
+                shared.models[tenant].borrow_mut().user(user).state.seen(&Some(record));
             }
         }
     }
@@ -255,7 +255,7 @@ impl<T: Transport> Session<T> {
         }
     }
 
-    /// Looks a user up by name, compares, and PATCHes when something is to change.
+    /// Looks a user up by name, compares, and sends a PATCH when something is to change.
     pub(super) async fn reconcile_user(&mut self, tenant: usize, user: u32, change: Option<UserChange>) {
         match self.find_user(tenant, user).await {
             Found::One(resource) => {
