@@ -130,6 +130,9 @@ fn database(
     }
 }
 
+/// A Secret, a key of it and the key's value.
+type Item<'s, 'k> = (&'s Located<Secret>, &'k str, &'s [u8]);
+
 /// A value of a Secret of the endpoint's namespace.
 fn value<'s, 'k>(
     endpoint: &Located<ScimEndpoint>,
@@ -137,7 +140,7 @@ fn value<'s, 'k>(
     key: &'k str,
     field: &str,
     secrets: &SecretIndex<'s>,
-) -> Result<(&'s Located<Secret>, &'k str, &'s [u8]), Box<Finding>> {
+) -> Result<Item<'s, 'k>, Box<Finding>> {
     let namespace = endpoint.object.namespace();
     let Some(found) = secrets.get(namespace, name) else {
         let finding = Finding::error("secret-missing", format!("there is no Secret {namespace}/{name}"));
@@ -225,7 +228,7 @@ mod tests {
         let (objects, findings) = read(&[File { name: "m.yaml".into(), text }]);
         assert_eq!(findings, []);
         let found = super::storage(&objects.endpoints[0], &SecretIndex::new(&objects.secrets));
-        found.map_err(|found| found.iter().map(|finding| format!("{finding}\n")).collect())
+        found.map_err(|found| found.iter().fold(String::new(), |text, finding| format!("{text}{finding}\n")))
     }
 
     fn secret(name: &str, key: &str, value: &str) -> String {

@@ -81,11 +81,13 @@ impl Serving {
     }
 
     /// Whether the data of a tenant that is not served may be purged, when it is marked for it.
+    #[must_use]
     pub fn may_purge(&self, tenant: &TenantKey) -> bool {
         self.removed.as_ref().is_none_or(|removed| removed.contains(tenant))
     }
 
     /// The tenants whose data is to be purged; none: of all that are marked for it.
+    #[must_use]
     pub fn removed(&self) -> Option<Vec<TenantKey>> {
         Some(self.removed.as_ref()?.iter().cloned().collect())
     }

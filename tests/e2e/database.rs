@@ -46,7 +46,7 @@ async fn storage_of_a_server_that_runs_does_not_change_and_the_log_says_what_to_
         (String::new(), "there is no Secret default/database"),
     ] {
         fs::write(server.manifests().join("more.yaml"), edit).expect("the folder is writable");
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        let deadline = std::time::Instant::now() + std::time::Duration::from_mins(1);
         while !server.log().contains(said) {
             assert!(std::time::Instant::now() < deadline, "{said} is not in the log");
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
@@ -59,7 +59,7 @@ async fn storage_of_a_server_that_runs_does_not_change_and_the_log_says_what_to_
     let globex = Setup::default().tenant("globex", "Strict").tenants[0].yaml();
     fs::write(server.manifests().join("globex.yaml"), globex).expect("the folder is writable");
     let globex = server.client("globex");
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_mins(1);
     while globex.get("/Users").await.status != 200 {
         assert!(std::time::Instant::now() < deadline, "{}", server.log());
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;

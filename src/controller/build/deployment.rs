@@ -678,6 +678,7 @@ mod tests {
 
     /// What differs from the least endpoint: how it is replaced, spread and stopped, and its database.
     #[test]
+    #[expect(clippy::too_many_lines, reason = "the manifest is as long")]
     fn deployment_of_a_fleet_has_the_database_and_no_volume() {
         let storage =
             "{secretRef: {name: db}, tls: {caSecretRef: {name: db, key: authority}}, pool: {maxSize: 4}}";

@@ -93,7 +93,7 @@ pub struct UrlSecretRef {
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = IS_OBJECT_NAME)]
     pub name: String,
-    /// The key. (`uri` in the Secrets of CloudNativePG.)
+    /// The key. (`uri` in the Secrets of `CloudNativePG`.)
     #[serde(default = "url_key")]
     #[schemars(length(min = 1, max = 253))]
     pub key: String,
