@@ -70,6 +70,7 @@ mod tests {
         throttled: Some(Duration::from_secs(5)),
     };
 
+    #[expect(clippy::unnecessary_wraps, reason = "it is an outcome, of which there are others")]
     fn answer(status: u16, retry_after: Option<&str>) -> Result<Answer, Failure> {
         Ok(Answer { status, retry_after: retry_after.map(str::to_owned), body: bytes::Bytes::new() })
     }
