@@ -23,3 +23,8 @@ pub mod session;
 pub mod speech;
 pub mod target;
 pub mod transport;
+
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod tests;

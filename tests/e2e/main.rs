@@ -12,6 +12,7 @@ mod crash;
 mod database;
 mod keycloak;
 mod leavers;
+mod load;
 mod pod;
 #[path = "../support/postgres.rs"]
 #[expect(dead_code, clippy::unwrap_used, reason = "the tests of the store use the rest of it")]
