@@ -197,12 +197,14 @@ async fn tenant_that_is_only_unknown_is_not_purged_and_one_that_is_removed_is() 
     server.wait_until_ready().await;
     assert_eq!(server.client("acme").post("/Users", &user("ann")).await.status, 201);
     let folder = server.folder().join("config");
-    for (removed, kept) in [(&[] as &[&str], 1), (&["identity/other"], 1), (&["identity/acme"], 0)] {
-        let without = config_that_removes(Some(removed), [tenant("globex")]);
+    let rounds =
+        [("one", &[] as &[&str], 1), ("two", &["identity/other"], 1), ("three", &["identity/acme"], 0)];
+    for (round, removed, kept) in rounds {
+        let without = config_that_removes(Some(removed), [tenant(round)]);
         mount(&folder, &without);
         runs(&server, &without).await;
         until(&server, "purged", |now| now["purging"] == json!([])).await;
-        let back = config_that_removes(Some(&[]), [marked()]);
+        let back = config_that_removes(Some(&[]), [marked(), tenant(round)]);
         mount(&folder, &back);
         let now = runs(&server, &back).await;
         assert_eq!(now["tenants"][0]["users"], kept, "{removed:?}");

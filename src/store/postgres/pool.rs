@@ -201,6 +201,9 @@ impl Pool {
                 Ok(Err(Refused::Denied(reason))) => {
                     // The password was changed: connections that are there outlive that, and serve until this
                     // server is told the new one.
+                    if let Some(client) = self.0.idle_client() {
+                        break client;
+                    }
                     let ours = self.0.settings.max_size.max(1) - self.0.permits.available_permits();
                     if ours <= 1 || Instant::now() + LOOK * 5 >= patience {
                         return Err(Failure::Unavailable(reason));
