@@ -35,6 +35,9 @@ const IDLE: Duration = Duration::from_mins(2);
 /// How often to look for a free connection when the server gives no new one.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// How long to go without asking a server again that does not let us in.
+const DENIED: Duration = Duration::from_millis(500);
+
 /// Where system-wide CA certificates are, on Debian and in our image.
 const SYSTEM_CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
@@ -185,9 +188,22 @@ impl Pool {
                 return Err(Failure::Unavailable(format!("all {most} connections to the database are busy")));
             }
         };
+        let mut denied: Option<(String, Instant)> = None;
         let client = loop {
+            // Before a look at what is free, so that what comes free in between is not missed.
+            let others = self.0.settings.max_size.max(1) - self.0.permits.available_permits() > 1;
             if let Some(client) = self.0.idle_client() {
                 break client;
+            }
+            if let Some((reason, until)) = denied.take_if(|(_, until)| Instant::now() < *until) {
+                // The password was changed: connections that are there outlive that, and serve until this server
+                // is told the new one. One of them may come free.
+                if !others || Instant::now() + LOOK >= patience {
+                    return Err(Failure::Unavailable(reason));
+                }
+                denied = Some((reason, until));
+                tokio::time::sleep(LOOK).await;
+                continue;
             }
             match timeout_at(patience, self.0.connect()).await {
                 Ok(Ok(client)) => break client,
@@ -198,18 +214,7 @@ impl Pool {
                     }
                     tokio::time::sleep(LOOK).await;
                 }
-                Ok(Err(Refused::Denied(reason))) => {
-                    // The password was changed: connections that are there outlive that, and serve until this
-                    // server is told the new one.
-                    if let Some(client) = self.0.idle_client() {
-                        break client;
-                    }
-                    let ours = self.0.settings.max_size.max(1) - self.0.permits.available_permits();
-                    if ours <= 1 || Instant::now() + LOOK * 5 >= patience {
-                        return Err(Failure::Unavailable(reason));
-                    }
-                    tokio::time::sleep(LOOK * 5).await;
-                }
+                Ok(Err(Refused::Denied(reason))) => denied = Some((reason, Instant::now() + DENIED)),
                 Ok(Err(Refused::Failed(failure))) => return Err(failure),
                 Err(_) => return Err(Failure::Unavailable("connecting to the database timed out".into())),
             }
