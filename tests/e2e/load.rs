@@ -1,5 +1,7 @@
 //! `scim-operator load` against our own server, and against one that loses, fails and cuts on its way.
 
+#![expect(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
+
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
