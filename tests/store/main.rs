@@ -14,6 +14,7 @@ mod idempotency;
 mod in_turn;
 mod laws;
 mod leavers;
+mod linearizable;
 mod listing;
 mod members;
 mod opening;
