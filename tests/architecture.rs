@@ -45,6 +45,12 @@ const RULES: &[Rule] = &[
     // The defaults of limits are written once, in the configuration.
     Rule { folder: "crd", may_use: &["config::Limits"], never: &["anyhow", "axum", "tokio", "rusqlite"] },
     Rule { folder: "telemetry", may_use: &[], never: KUBERNETES },
+    // Of stores it knows what all of them have in common.
+    Rule {
+        folder: "transfer",
+        may_use: &["store"],
+        never: &["kube", "k8s_openapi", "anyhow", "axum", "rusqlite", "tokio_postgres"],
+    },
     // The operator decides what is served and never serves: it reads no request and no database.
     Rule {
         folder: "controller",
@@ -55,7 +61,18 @@ const RULES: &[Rule] = &[
     Rule { folder: "load", may_use: &["scim"], never: &["kube", "k8s_openapi", "anyhow", "rusqlite"] },
     Rule {
         folder: "cli",
-        may_use: &["cli", "config", "controller", "crd", "load", "scim", "server", "store", "telemetry"],
+        may_use: &[
+            "cli",
+            "config",
+            "controller",
+            "crd",
+            "load",
+            "scim",
+            "server",
+            "store",
+            "telemetry",
+            "transfer",
+        ],
         never: &[],
     },
 ];

@@ -136,12 +136,8 @@ fn choose(tenants: &[TenantKey], wanted: Option<&str>) -> Result<TenantKey, Stri
     let mut found = tenants.iter().filter(named);
     match (found.next(), found.next()) {
         (Some(tenant), None) => Ok(tenant.clone()),
-        _ if tenants.is_empty() => Err("no tenant has been served from this database yet".to_owned()),
-        (None, _) => Err(format!(
-            "there is no tenant {:?} in this database; {}",
-            wanted.unwrap_or_default(),
-            listed(tenants)
-        )),
+        _ if tenants.is_empty() => Err(no_such_tenant(tenants, "")),
+        (None, _) => Err(no_such_tenant(tenants, wanted.unwrap_or_default())),
         (Some(_), Some(_)) if wanted.is_none() => {
             Err(format!("name a tenant with --tenant; {}", listed(tenants)))
         }
@@ -149,6 +145,14 @@ fn choose(tenants: &[TenantKey], wanted: Option<&str>) -> Result<TenantKey, Stri
             Err(format!("several tenants are called {:?}; {}", wanted.unwrap_or_default(), listed(tenants)))
         }
     }
+}
+
+/// Says that there is no such tenant, and which there are.
+pub(super) fn no_such_tenant(tenants: &[TenantKey], wanted: &str) -> String {
+    if tenants.is_empty() {
+        return "no tenant has been served from this database yet".to_owned();
+    }
+    format!("there is no tenant {wanted:?} in this database; {}", listed(tenants))
 }
 
 fn listed(tenants: &[TenantKey]) -> String {

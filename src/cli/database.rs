@@ -73,11 +73,33 @@ fn postgres(settings: Settings) -> anyhow::Result<(Arc<dyn Store>, StoreMetrics)
 
 /// Opens the store: its figures beside it.
 pub fn open(database: &Database, data: &Path) -> anyhow::Result<(Arc<dyn Store>, StoreMetrics)> {
-    let Some(url) = &database.database_url_file else {
+    let Some(settings) = settings(database) else {
         let store = SqliteStore::open(data)?;
         let metrics = store.metrics().clone();
         return Ok((Arc::new(store), metrics));
     };
+    postgres(settings)
+}
+
+/// What an export reads from, or an import writes to.
+pub enum Transfer {
+    /// The database of the data folder.
+    Folder,
+    /// A PostgreSQL database.
+    Postgres(Box<PostgresStore>),
+}
+
+/// Which store is meant; the data folder's own is not opened.
+pub fn transfer(database: &Database) -> anyhow::Result<Transfer> {
+    Ok(match settings(database) {
+        Some(settings) => Transfer::Postgres(Box::new(PostgresStore::new(settings)?)),
+        None => Transfer::Folder,
+    })
+}
+
+/// How to reach the PostgreSQL database that the command line names.
+fn settings(database: &Database) -> Option<Settings> {
+    let url = database.database_url_file.as_ref()?;
     let tls = match database.database_tls {
         Tls::Disable => TlsMode::Disable,
         Tls::Require => TlsMode::Require,
@@ -86,5 +108,5 @@ pub fn open(database: &Database, data: &Path) -> anyhow::Result<(Arc<dyn Store>,
     let (url, ca) = (Url::File(url.clone()), database.database_ca.clone().map(Authorities::File));
     let cache_bytes = usize::from(database.database_cache_mb) << 20;
     let max_size = database.database_connections.into();
-    postgres(Settings { url, tls, ca, max_size, cache_bytes })
+    Some(Settings { url, tls, ca, max_size, cache_bytes })
 }

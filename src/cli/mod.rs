@@ -4,7 +4,10 @@ pub mod audit;
 pub mod controller;
 pub mod crd;
 pub mod database;
+pub mod export;
+pub mod import;
 pub mod load;
+pub mod progress;
 pub mod render;
 pub mod restore;
 pub mod serve;
@@ -30,6 +33,8 @@ enum Command {
     Crd(crd::Args),
     Restore(restore::Args),
     Load(Box<load::Args>),
+    Export(export::Args),
+    Import(import::Args),
 }
 
 /// How a subcommand ended: the process's exit code.
@@ -65,12 +70,20 @@ pub fn main() -> ExitCode {
         Command::Crd(args) => crd::run(&args),
         Command::Restore(args) => restore::run(&args),
         Command::Load(args) => load::run(&args),
+        Command::Export(args) => export::run(&args),
+        Command::Import(args) => import::run(&args),
     };
     result.unwrap_or_else(|error| {
         // Nobody to tell when the standard error is closed.
         let _ = writeln!(io::stderr(), "error: {error:#}");
         Exit::Failure.into()
     })
+}
+
+/// Says on the standard error why it cannot begin.
+fn refuse(error: &dyn std::fmt::Display) -> ExitCode {
+    let _ = writeln!(io::stderr(), "error: {error}");
+    Exit::Usage.into()
 }
 
 #[cfg(test)]

@@ -132,11 +132,11 @@ impl<'w> Setting<'w> {
 
 /// The entries by which a deleted resource is known again: `externalId`, then `userName`. Whatever the tenant's
 /// schemas say of them, and said when it was deleted.
-fn names(resource_type: &ResourceType, attributes: &Attributes) -> Vec<Entry> {
+pub(super) fn names(resource_type: &str, attributes: &Attributes) -> Vec<Entry> {
     let known_by = [("externalId", true), ("userName", false)];
     let entries = known_by.into_iter().filter_map(|(name, case_exact)| {
         let value = attributes.get(name)?.as_str()?;
-        let attribute = format!("{}.{name}", resource_type.name);
+        let attribute = format!("{resource_type}.{name}");
         Some(Entry { attribute, value: index::key(value, case_exact), unique: false })
     });
     entries.collect()
@@ -156,7 +156,7 @@ pub(super) async fn recognise(
         return Ok(None);
     }
     let Some(since) = setting.policy.retained_since(transaction.now()) else { return Ok(None) };
-    for name in names(resource_type, attributes) {
+    for name in names(&resource_type.name, attributes) {
         let Some(found) = transaction.retained_as(&name, since).await? else { continue };
         if back.values().any(|row| row.id == found && row.resource_type == resource_type.name) {
             continue;
@@ -303,7 +303,7 @@ pub(super) async fn delete(
         }
     }
     if retain {
-        transaction.retain(&resource_type.name, key, &names(resource_type, attributes)).await
+        transaction.retain(&resource_type.name, key, &names(&resource_type.name, attributes)).await
     } else {
         transaction.delete(&resource_type.name, key).await
     }

@@ -18,6 +18,7 @@ mod shape;
 pub mod sqlite;
 pub mod token_use;
 mod transaction;
+pub mod transfer;
 
 use std::net::IpAddr;
 use std::sync::Arc;

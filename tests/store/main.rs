@@ -17,6 +17,7 @@ mod leavers;
 mod linearizable;
 mod listing;
 mod members;
+mod moving;
 mod opening;
 mod pending;
 #[path = "../support/pgbouncer.rs"]

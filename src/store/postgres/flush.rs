@@ -224,7 +224,8 @@ impl Columns {
     }
 }
 
-fn append(tenant: &Value, batch: i64, changes: Vec<ChangeRow>) -> Step {
+/// Appends rows to a tenant's audit log.
+pub(super) fn append(tenant: &Value, batch: i64, changes: Vec<ChangeRow>) -> Step {
     let (mut sequences, mut times, mut operations, mut befores, mut afters) =
         <(Vec<_>, Vec<_>, Vec<_>, Vec<_>, Vec<_>)>::default();
     let (mut ids, mut actors, mut requests) = <(Vec<_>, Vec<_>, Vec<_>)>::default();

@@ -18,8 +18,8 @@ use crate::store::transaction::Moved;
 use crate::store::{LeaverFigures, Retained, StoreError, TenantKey};
 
 /// What is counted beside resource types, whose names have no spaces.
-const RETAINED: &str = "retained resources";
-const PENDING: &str = "pending members";
+pub(super) const RETAINED: &str = "retained resources";
+pub(super) const PENDING: &str = "pending members";
 
 /// The columns of [`retained_row`].
 macro_rules! columns {

@@ -8,11 +8,13 @@ mod batch;
 mod cache;
 mod changes;
 mod condition;
+mod export;
 mod failure;
 mod fetch;
 mod flush;
 mod get;
 mod idempotency;
+mod import;
 mod leavers;
 mod list;
 mod pool;
@@ -36,9 +38,11 @@ use jiff::Timestamp;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
+pub use self::export::PostgresExporter;
 use self::failure::Failure;
 pub use self::failure::SetupError;
 use self::get::Reader;
+pub use self::import::PostgresImporter;
 pub use self::pool::{Authorities, Settings, TlsMode, Url};
 use self::pool::{Link, Pool, on_link};
 use self::tenants::Tenants;
@@ -85,6 +89,18 @@ impl PostgresStore {
     #[must_use]
     pub fn metrics(&self) -> &StoreMetrics {
         &self.metrics
+    }
+
+    /// What reads tenants for an export.
+    pub async fn exporter(&self) -> Result<PostgresExporter, StoreError> {
+        self.ready().await?;
+        Ok(PostgresExporter::new(self.pool.clone()))
+    }
+
+    /// What writes tenants of an export.
+    pub async fn importer(&self) -> Result<PostgresImporter, StoreError> {
+        self.ready().await?;
+        Ok(PostgresImporter::new(self.pool.clone(), self.tenants.clone()))
     }
 
     /// Sees to it that the schema is up to date.

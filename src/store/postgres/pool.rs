@@ -358,6 +358,11 @@ pub(super) use on_link;
 type Answer = Result<Vec<Row>, tokio_postgres::Error>;
 
 impl Link {
+    /// Gives it another deadline.
+    pub(super) fn until(&mut self, deadline: Instant) {
+        self.deadline = deadline;
+    }
+
     /// One statement's rows.
     pub(super) async fn query(
         &mut self,

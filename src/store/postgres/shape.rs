@@ -10,7 +10,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -67,9 +66,23 @@ impl Shapes {
         serde_json::from_str(text).map_err(|error| Failure::Internal(format!("a tenant's shapes: {error}")))
     }
 
+    /// As [`Self::parse`] reads it.
+    pub(super) fn to_text(&self) -> Result<String, Failure> {
+        serde_json::to_string(self).map_err(|error| Failure::Internal(format!("a tenant's shapes: {error}")))
+    }
+
+    /// Those of types, when there are any.
+    pub(super) fn of_types(types: &BTreeMap<String, Shape>) -> Option<Self> {
+        (!types.is_empty()).then(|| Self { types: types.clone(), ..Self::default() })
+    }
+
+    /// The shapes of types.
+    pub(super) fn into_types(self) -> BTreeMap<String, Shape> {
+        self.types
+    }
+
     async fn store(&self, link: &mut Link, tenant: i64) -> Result<(), Failure> {
-        let text = serde_json::to_string(self)
-            .map_err(|error| Failure::Internal(format!("a tenant's shapes: {error}")))?;
+        let text = self.to_text()?;
         let sql = "UPDATE scim.tenant SET shapes = $2 WHERE tenant = $1";
         link.query(sql, [tenant.into(), text.into()]).await.map(drop)
     }
@@ -352,28 +365,25 @@ async fn add_some(
             keys.push(Some(key));
         }
     }
-    if !keys.is_empty() {
-        add(link, tenant, attributes, values, uniques, keys).await?;
+    let columns = [Value::Texts(attributes), Value::Blobs(values), Value::Bools(uniques), Value::Ints(keys)];
+    if last.is_some() {
+        add_all(link, tenant.into(), columns).await?;
     }
     Ok(last)
 }
 
-/// Adds entries. The first to have a value that must be unique is its owner; others have it beside.
-async fn add(
+/// Adds entries: attribute, value, whether it must be unique, and whose it is, by column. The first to have a value
+/// that must be unique is its owner; others have it beside.
+pub(super) async fn add_all(
     link: &mut Link,
-    tenant: i64,
-    attributes: Vec<Option<String>>,
-    values: Vec<Option<Bytes>>,
-    uniques: Vec<bool>,
-    keys: Vec<Option<i64>>,
+    tenant: Value,
+    columns: impl IntoIterator<Item = Value>,
 ) -> Result<(), Failure> {
-    let values = [
-        tenant.into(),
-        Value::Texts(attributes),
-        Value::Blobs(values),
-        Value::Bools(uniques),
-        Value::Ints(keys),
-    ];
+    let mut values = vec![tenant];
+    values.extend(columns);
+    if values.len() == 1 {
+        return Ok(());
+    }
     let owners = "INSERT INTO scim.lookup (tenant, attribute, value, slot, resource)
                   SELECT DISTINCT ON (attribute, value) $1::BIGINT, attribute, value, 0, resource
                   FROM unnest($2, $3, $4, $5) AS q (attribute, value, is_unique, resource)

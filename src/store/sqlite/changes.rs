@@ -34,11 +34,12 @@ pub(super) struct Head {
 pub(super) type Heads = HashMap<i64, Head>;
 
 /// The key of a row; that of sequence 0, which there is not, comes before all of a tenant's.
-fn place(tenant: i64, sequence: Sequence) -> i64 {
+pub(super) fn place(tenant: i64, sequence: Sequence) -> i64 {
     tenant << BITS | sequence.min((1 << BITS) - 1).cast_signed()
 }
 
-fn sequence(place: i64) -> Sequence {
+/// The sequence of a key.
+pub(super) fn sequence(place: i64) -> Sequence {
     (place & ((1 << BITS) - 1)).cast_unsigned()
 }
 
@@ -53,6 +54,14 @@ pub(super) fn head(connection: &Connection, tenant: i64) -> Sql<Head> {
         Some(head) => Ok(head),
         None => Ok(Head { sequence: pruned(connection, tenant)?, time: 0 }),
     }
+}
+
+/// The last sequence that is gone, the newest there is, and its time where its row is there.
+pub(super) fn newest(connection: &Connection, tenant: i64) -> Sql<(Sequence, Sequence, Option<Timestamp>)> {
+    let pruned = pruned(connection, tenant)?;
+    let Head { sequence, time } = head(connection, tenant)?;
+    let time = if sequence > pruned { Timestamp::from_millisecond(time).ok() } else { None };
+    Ok((pruned, sequence, time))
 }
 
 /// The last sequence of a tenant that is gone.

@@ -245,6 +245,21 @@ pub(super) fn tenants(connection: &Connection) -> Sql<HashSet<i64>> {
     found.collect()
 }
 
+/// Counts what a tenant has of both, anew.
+pub(super) fn count_all(connection: &Connection, tenant: i64) -> Sql<()> {
+    let retained = "SELECT count(*) FROM retained WHERE tenant = ?1";
+    let pending = "SELECT count(*) FROM awaited a WHERE a.tenant = ?1 AND a.former = 0 AND EXISTS
+                       (SELECT 1 FROM resource r WHERE r.tenant = ?1 AND r.type = 'Group' AND r.id = a.\"group\")";
+    for (name, sql) in [(RETAINED, retained), (PENDING, pending)] {
+        let count: i64 = connection.query_row(sql, [tenant], |row| row.get(0))?;
+        if count > 0 {
+            let sql = "INSERT INTO counter (tenant, type, n) VALUES (?1, ?2, ?3)";
+            connection.execute(sql, params![tenant, name, count])?;
+        }
+    }
+    Ok(())
+}
+
 /// A tenant's retained resources in the order of deletion, after a position.
 pub(super) fn list(connection: &Connection, tenant: i64, after: i64, limit: usize) -> Sql<Vec<Retained>> {
     let mut statement = connection.prepare_cached(

@@ -7,8 +7,10 @@ mod audit_file;
 mod batch;
 mod changes;
 mod condition;
+mod export;
 mod failure;
 mod idempotency;
+mod import;
 mod leavers;
 mod list;
 mod page;
@@ -25,7 +27,7 @@ mod writer;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use async_trait::async_trait;
@@ -34,8 +36,10 @@ use rusqlite::Connection;
 
 use self::anchors::Anchors;
 pub use self::audit_file::AuditFile;
+pub use self::export::SqliteExporter;
 pub use self::failure::OpenError;
 use self::failure::Sql;
+pub use self::import::SqliteImporter;
 use self::reader::{Budget, ReadError, Readers};
 use self::shape::Shapes;
 use self::writer::{Tenants, Writer};
@@ -67,22 +71,7 @@ pub struct SqliteStore {
 impl SqliteStore {
     /// Opens the store of a data directory; both are made when they are not there.
     pub fn open(directory: &Path) -> Result<Self, OpenError> {
-        let unusable = |path: &Path, error| OpenError::Directory { path: path.to_owned(), error };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)
-            .map_err(|source| unusable(directory, source))?;
-        let lock_path = directory.join("lock");
-        let lock = open_private(&lock_path).map_err(|source| unusable(&lock_path, source))?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => OpenError::Locked { path: directory.to_owned() },
-            TryLockError::Error(source) => unusable(&lock_path, source),
-        })?;
-
-        let path = directory.join("scim.db");
-        // Made by us first: SQLite gives its other files the same mode.
-        open_private(&path).map_err(|source| unusable(&path, source))?;
+        let (lock, path) = lock(directory)?;
         let connection = schema::open_writer(&path)?;
         let loaded = cursor_key(&connection)
             .and_then(|key| Ok((key, load_tenants(&connection)?, leavers::tenants(&connection)?)))
@@ -102,7 +91,7 @@ impl SqliteStore {
             readers.clone(),
             metrics.clone(),
         )
-        .map_err(|source| unusable(&path, source))?;
+        .map_err(|error| OpenError::Directory { path, error })?;
         Ok(Self {
             writer,
             readers,
@@ -349,6 +338,27 @@ fn related(
         related.groups = Some(groups);
     }
     Ok(related)
+}
+
+/// Takes a data directory for the one process that writes; both it and the database's file, whose path this also
+/// gives, are made when they are not there.
+fn lock(directory: &Path) -> Result<(File, PathBuf), OpenError> {
+    let unusable = |path: &Path, error| OpenError::Directory { path: path.to_owned(), error };
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .map_err(|source| unusable(directory, source))?;
+    let lock_path = directory.join("lock");
+    let lock = open_private(&lock_path).map_err(|source| unusable(&lock_path, source))?;
+    lock.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => OpenError::Locked { path: directory.to_owned() },
+        TryLockError::Error(source) => unusable(&lock_path, source),
+    })?;
+    let path = directory.join("scim.db");
+    // Made by us first: SQLite gives its other files the same mode.
+    open_private(&path).map_err(|source| unusable(&path, source))?;
+    Ok((lock, path))
 }
 
 /// Opens a file that only its owner may read, and makes it when it is not there.

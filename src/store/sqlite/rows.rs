@@ -191,9 +191,18 @@ pub(super) fn counts(connection: &Connection) -> Sql<Vec<Count>> {
     rows.collect()
 }
 
+/// What a tenant's counters say, by name.
+pub(super) fn counts_of(connection: &Connection, tenant: i64) -> Sql<Vec<(String, i64)>> {
+    let mut statement =
+        connection.prepare_cached("SELECT type, n FROM counter WHERE tenant = ?1 ORDER BY type")?;
+    let rows = statement.query_map([tenant], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    rows.collect()
+}
+
 /// The tenants that were ever served from this database and not purged since, ordered by name.
 pub(super) fn tenants(connection: &Connection) -> Sql<Vec<TenantKey>> {
-    let sql = "SELECT name FROM tenant WHERE name IS NOT NULL ORDER BY name";
+    // A name with a space is that of an import under way.
+    let sql = "SELECT name FROM tenant WHERE name IS NOT NULL AND name NOT LIKE '% %' ORDER BY name";
     let mut statement = connection.prepare_cached(sql)?;
     let names = statement.query_map([], |row| row.get::<_, String>(0))?;
     names.map(|name| Ok(TenantKey(name?.into()))).collect()

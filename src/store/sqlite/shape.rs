@@ -238,7 +238,7 @@ fn add_some(
 }
 
 /// Adds an entry. The first to have a value that must be unique is its owner; others have it beside.
-fn add(connection: &Connection, tenant: i64, key: i64, entry: &Entry) -> Sql<()> {
+pub(super) fn add(connection: &Connection, tenant: i64, key: i64, entry: &Entry) -> Sql<()> {
     let insert = "INSERT INTO lookup (tenant, attribute, value, slot, resource) VALUES (?1, ?2, ?3, ?4, ?5)
                   ON CONFLICT DO NOTHING";
     let mut insert = connection.prepare_cached(insert)?;
@@ -264,7 +264,8 @@ fn shared(connection: &Connection, tenant: i64, name: &str) -> Sql<u64> {
     Ok(count.cast_unsigned())
 }
 
-fn store(connection: &Connection, tenant: i64, kind: &str, shape: &Shape) -> Sql<()> {
+/// Writes down a type's shape.
+pub(super) fn store(connection: &Connection, tenant: i64, kind: &str, shape: &Shape) -> Sql<()> {
     let text = serde_json::to_string(shape)
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
     let sql = "INSERT INTO shape (tenant, type, shape) VALUES (?1, ?2, ?3)
