@@ -28,6 +28,7 @@ mod property;
 mod proxy;
 mod schemas;
 mod tenants;
+mod upgrade;
 mod writes;
 
 /// The behaviours, each a test of its own for each backend.

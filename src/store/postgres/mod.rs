@@ -45,6 +45,9 @@ use self::get::Reader;
 pub use self::import::PostgresImporter;
 pub use self::pool::{Authorities, Settings, TlsMode, Url};
 use self::pool::{Link, Pool, on_link};
+#[doc(hidden)]
+pub use self::schema::Later;
+use self::schema::Schema;
 use self::tenants::Tenants;
 use self::writer::Writer;
 use super::audit::{Changes, FeedError, From, MAX_CHANGES, Pruned, Retention};
@@ -66,6 +69,7 @@ pub struct PostgresStore {
     writer: Writer,
     reader: Reader,
     metrics: StoreMetrics,
+    schema: Schema,
     /// Whether the schema is known to be up to date.
     migrated: AtomicBool,
     /// Held by who looks whether it is; why that failed last, and when.
@@ -76,13 +80,23 @@ impl PostgresStore {
     /// The store of a database. Connects when it is first asked something, so that a server can start before its
     /// database does; until then every answer is [`StoreError::Unavailable`].
     pub fn new(settings: Settings) -> Result<Self, SetupError> {
+        Self::with(settings, Schema::ours())
+    }
+
+    /// The store as a later version of this program may have it: for tests.
+    #[doc(hidden)]
+    pub fn later(settings: Settings, later: &[Later]) -> Result<Self, SetupError> {
+        Self::with(settings, Schema::ours().with(later))
+    }
+
+    fn with(settings: Settings, schema: Schema) -> Result<Self, SetupError> {
         let cache_bytes = settings.cache_bytes;
         let pool = Pool::new(settings)?;
         let (tenants, metrics) = (Tenants::default(), StoreMetrics::default());
         let writer = Writer::new(pool.clone(), tenants.clone(), metrics.clone());
         let reader = Reader::new(pool.clone(), tenants.clone(), cache_bytes, metrics.clone());
         let (migrated, migrating) = Default::default();
-        Ok(Self { pool, tenants, writer, reader, metrics, migrated, migrating })
+        Ok(Self { pool, tenants, writer, reader, metrics, schema, migrated, migrating })
     }
 
     /// What the store measures of itself.
@@ -122,7 +136,7 @@ impl PostgresStore {
         if let Some((_, error)) = last.as_ref().filter(|(when, _)| *when >= came) {
             return Err(error.clone());
         }
-        match schema::migrate(&self.pool, Instant::now() + schema::PATIENCE, schema::MIGRATIONS).await {
+        match schema::migrate(&self.pool, Instant::now() + schema::PATIENCE, &self.schema).await {
             Ok(()) => {
                 self.migrated.store(true, Ordering::Release);
                 Ok(())
@@ -333,9 +347,16 @@ impl Store for PostgresStore {
     async fn ping(&self) -> Result<(), StoreError> {
         self.ready().await?;
         let mut link = self.pool.link(Instant::now() + get::DEADLINE).await?;
-        let sql = "SELECT current_setting('transaction_read_only') = 'on' FROM scim.schema_version";
+        let sql =
+            "SELECT current_setting('transaction_read_only') = 'on', version, needs FROM scim.schema_version";
         let rows = link.query(sql, []).await?;
-        if rows.first().map_or(Ok(false), |row| value::get(row, 0))? {
+        let Some(row) = rows.first() else { return Ok(()) };
+        if let Err(failure) = self.schema.check(value::get(row, 1)?, value::get(row, 2)?) {
+            // A newer server has taken away what this one needs: nobody is served by guess.
+            self.migrated.store(false, Ordering::Release);
+            return Err(failure.into());
+        }
+        if value::get(row, 0)? {
             return Err(StoreError::Unavailable("the database is read-only".into()));
         }
         Ok(())
