@@ -182,9 +182,14 @@ impl Postgres {
         for setting in &self.settings {
             process.args(["-c", setting]);
         }
-        self.process = Some(process.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap());
+        process.stdout(log.try_clone().unwrap()).stderr(log);
         let give_up = Instant::now() + Duration::from_mins(1);
         loop {
+            // It ends when what it forked before it was killed has not all ended yet.
+            let ended = |process: &mut Child| process.try_wait().unwrap().is_some();
+            if self.process.as_mut().is_none_or(ended) {
+                self.process = Some(process.spawn().unwrap());
+            }
             let url = self.url("postgres");
             let answers = on_a_thread(async move {
                 let Ok((client, connection)) = tokio_postgres::connect(&url, NoTls).await else {
