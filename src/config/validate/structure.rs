@@ -148,6 +148,8 @@ impl Walk<'_, '_> {
 
     /// A map, such as labels: any key, and values of one type.
     fn entries(&mut self, schema: &Value, values: &Value, map: &mut Map<String, Value>, path: &str) {
+        // As for a field: an entry without a value is none.
+        map.retain(|_, value| !value.is_null() || values["nullable"] == true);
         let count = map.len() as u64;
         if let Some(max) = schema["maxProperties"].as_u64().filter(|max| count > *max) {
             self.error(path, "length", format!("must have at most {max} entries, not {count}"));
