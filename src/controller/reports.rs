@@ -188,6 +188,10 @@ pub(crate) async fn report(context: &Context, key: &Key) -> Result<Turn, Failure
     if context.cache.endpoint(key).is_none() {
         return Ok(Turn::Done);
     }
+    // What pods say means nothing before it is known which configurations there were. The endpoint's turn asks then.
+    if state.view().newest() == 0 {
+        return Ok(Turn::Done);
+    }
     let counted = state.view().counted_at;
     let with_tenants = counted.is_none_or(|at| at.elapsed() >= COUNT);
     let pods = context.cache.pods_of(key);
