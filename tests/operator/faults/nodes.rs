@@ -15,24 +15,23 @@ pub(super) fn all() -> Vec<Scenario> {
 async fn one_of_two_nodes_drained_under_load_fails_no_request(scene: Scene) {
     Cluster::add_node(&scene).await;
     let (_database, tenant) = fleet(&scene, 2).await;
+    // Pods are spread over nodes where the scheduler finds that good; when it does not, they leave one after the other.
     let pods = scene.server_pods().await;
-    let nodes: std::collections::BTreeSet<_> =
-        pods.iter().filter_map(|pod| pod["spec"]["nodeName"].as_str()).collect();
-    assert_eq!(nodes.len(), 2, "pods are spread over nodes: {nodes:?}");
+    let node = pods[0]["spec"]["nodeName"].as_str().expect("it is ready, and on a node").to_owned();
     let load = scene.load(&tenant);
-    let drain = ["drain", "node1", "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=90s"];
+    let drain = ["drain", &node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=90s"];
     scene.cluster.kubectl(&drain).await;
     let gone: Vec<_> = pods
         .iter()
-        .filter(|pod| pod["spec"]["nodeName"] == "node1")
+        .filter(|pod| pod["spec"]["nodeName"] == *node)
         .filter_map(|pod| pod["metadata"]["name"].as_str().map(str::to_owned))
         .collect();
     rolled_out(&scene, 2, &gone).await;
     scene.ready("ScimEndpoint", "main").await;
     let seen = load.finish().await;
-    println!("        node of one of two pods drained: {seen}");
+    println!("        node of {} of two pods drained: {seen}", gone.len());
     seen.nothing_failed();
-    scene.cluster.kubectl(&["uncordon", "node1"]).await;
+    scene.cluster.kubectl(&["uncordon", &node]).await;
 }
 
 async fn node_drained_moves_controller_and_server_and_loses_nothing_that_was_acknowledged(scene: Scene) {
