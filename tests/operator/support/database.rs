@@ -85,10 +85,10 @@ fn prepare(data: &Path) -> String {
             chown(data.join(file), Some(uid), Some(gid)).expect("root may");
         }
     }
-    let mut rules = std::fs::read_to_string(data.join("pg_hba.conf")).expect("initdb writes it");
-    for network in NETWORKS {
-        rules += &format!("hostssl scim scim {network} scram-sha-256\n");
-    }
+    let rules = std::fs::read_to_string(data.join("pg_hba.conf")).expect("initdb writes it");
+    let rules = NETWORKS
+        .iter()
+        .fold(rules, |rules, network| format!("{rules}hostssl scim scim {network} scram-sha-256\n"));
     std::fs::write(data.join("pg_hba.conf"), rules).expect("it can be written");
     std::fs::read_to_string(data.join("server.crt")).expect("openssl writes it")
 }

@@ -4,7 +4,7 @@ pub(crate) mod cluster;
 mod database;
 mod load;
 #[path = "../../support/postgres.rs"]
-#[expect(dead_code, reason = "the tests of the store use the rest of it")]
+#[expect(dead_code, clippy::unwrap_used, reason = "the tests of the store use the rest of it")]
 mod postgres;
 mod scene;
 mod tenant;
